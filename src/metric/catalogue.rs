@@ -1,0 +1,116 @@
+//! Every measurement that is ever written into `summary.csv`, once, with its unit.
+
+use super::{
+    Better::{self, Higher, Lower, Neither},
+    Metric,
+};
+
+const fn m(name: &'static str, unit: &'static str, better: Better, about: &'static str) -> Metric {
+    Metric { name, unit, better, about }
+}
+
+/// The declared metrics, grouped as their rooms are.
+pub const METRICS: &[Metric] = &[
+    m("cluster.up", "s", Neither, "from the first start of a server until every standby streams"),
+    m("failover.detect", "s", Lower, "from the measured fault until the manager confirmed the primary dead"),
+    m("failover.elect", "s", Lower, "from confirmed dead until a candidate was elected"),
+    m("failover.fence", "s", Lower, "from the election until the old primary was proven fenced"),
+    m("failover.promote", "s", Lower, "from the fence until the promoted server accepted writes"),
+    m(
+        "failover.write_outage",
+        "s",
+        Lower,
+        "longest gap between acknowledgements of the ledger that spans the measured fault; per writer with the writer as subject",
+    ),
+    m(
+        "failover.write_outage_at_least",
+        "s",
+        Lower,
+        "lower bound of the outage when writes had not come back by the end of the trial",
+    ),
+    m("switchover.duration", "s", Lower, "from the request of a switchover until the new primary accepted writes"),
+    m("ledger.attempted", "count", Neither, "writes sent"),
+    m("ledger.acked", "count", Higher, "writes acknowledged with full durability"),
+    m("ledger.failed", "count", Lower, "writes that the server refused for certain"),
+    m("ledger.unknown", "count", Lower, "writes whose outcome the client could not know"),
+    m("ledger.weak_ok", "count", Lower, "writes acknowledged with a warning, such as a cancelled synchronous wait"),
+    m("ledger.skipped", "count", Lower, "due writes not sent because the writer was waiting or had no connection"),
+    m("ledger.acked_lost", "count", Lower, "acknowledged writes that are not in the surviving database"),
+    m("ledger.weak_lost", "count", Lower, "weakly acknowledged writes that are not in the surviving database"),
+    m("ledger.recovered", "count", Neither, "writes of unknown outcome that are in the surviving database"),
+    m("ledger.unexpected", "count", Lower, "rows that no writer sent, or that were refused for certain"),
+    m("ledger.duplicates", "count", Lower, "writes that are present more than once"),
+    m(
+        "ledger.holes",
+        "count",
+        Lower,
+        "lost acknowledged writes that are followed by a surviving one of the same writer",
+    ),
+    m("load.tps", "1/s", Higher, "transactions completed per second"),
+    m("load.transactions", "count", Higher, "transactions completed"),
+    m("load.errors", "count", Lower, "failed transactions, by SQLSTATE as subject"),
+    m("load.unfinished", "count", Lower, "transactions that were due or under way when the load stopped"),
+    m("load.reconnects", "count", Neither, "times a client connected anew"),
+    m("load.response.mean", "s", Lower, "response time (from the intended instant), mean"),
+    m("load.response.p50", "s", Lower, "response time, median"),
+    m("load.response.p90", "s", Lower, "response time, 90th percentile"),
+    m("load.response.p99", "s", Lower, "response time, 99th percentile"),
+    m("load.response.p999", "s", Lower, "response time, 99.9th percentile"),
+    m("load.response.max", "s", Lower, "response time, longest"),
+    m("load.service.p50", "s", Lower, "service time (from sending), median"),
+    m("load.service.p99", "s", Lower, "service time, 99th percentile"),
+    m("load.service.max", "s", Lower, "service time, longest"),
+    m("load.wait.p99", "s", Lower, "time between the intended instant and sending, 99th percentile"),
+    m("load.wait.max", "s", Lower, "time between the intended instant and sending, longest"),
+    m("load.pool_wait.p50", "s", Lower, "time waiting for a pooled connection, median"),
+    m("load.pool_wait.p99", "s", Lower, "time waiting for a pooled connection, 99th percentile"),
+    m(
+        "load.recovered",
+        "s",
+        Lower,
+        "from the measured fault until throughput stayed in its band again; the load as subject",
+    ),
+    m("generator.late.p99", "s", Lower, "how late the generator itself woke for due transactions, 99th percentile"),
+    m("generator.late.max", "s", Lower, "how late the generator itself woke for due transactions, longest"),
+    m("generator.cpu", "ratio", Lower, "CPU time of the load's threads over elapsed time and threads"),
+    m(
+        "lag.visible.lower.p50",
+        "s",
+        Lower,
+        "commit to visible on a standby, lower bound (last miss), median; `a>s1` as subject",
+    ),
+    m("lag.visible.lower.p99", "s", Lower, "commit to visible, lower bound, 99th percentile"),
+    m("lag.visible.lower.max", "s", Lower, "commit to visible, lower bound, longest"),
+    m("lag.visible.upper.p50", "s", Lower, "commit to visible on a standby, upper bound (first hit), median"),
+    m("lag.visible.upper.p99", "s", Lower, "commit to visible, upper bound, 99th percentile"),
+    m("lag.visible.upper.max", "s", Lower, "commit to visible, upper bound, longest"),
+    m("lag.visible.seen", "count", Neither, "writes whose visibility was observed"),
+    m("lag.visible.unseen", "count", Lower, "writes that were never seen on a target"),
+    m(
+        "standby.streaming",
+        "s",
+        Lower,
+        "from the measured fault until a surviving standby streamed from the new primary",
+    ),
+    m("sampler.ticks", "count", Neither, "ticks that were due"),
+    m("sampler.missed", "ratio", Lower, "share of due ticks that were not sampled"),
+];
+
+/// The metric called `name`.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_carry_no_unit() {
+        for (i, metric) in METRICS.iter().enumerate() {
+            assert!(METRICS[i + 1..].iter().all(|other| other.name != metric.name), "{} twice", metric.name);
+            assert!(["s", "1/s", "count", "bytes", "ratio"].contains(&metric.unit), "{}", metric.name);
+            assert!(!metric.about.is_empty());
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Active checks: the ledger of acknowledged writes, commit-to-visible lag, standbys streaming again,
+//! throughput back in its band.
+
+use crate::base::units::Time;
+use serde::{Deserialize, Serialize};
+
+/// `[probe]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probes {
+    /// `[probe.ledger]`
+    #[serde(default)]
+    pub ledger: Option<Ledger>,
+    /// `[probe.visibility]`
+    #[serde(default)]
+    pub visibility: Option<Visibility>,
+}
+
+/// The ledger of acknowledged writes: writers and connections of its own, at a fixed rate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// Writers, each with a connection of its own.
+    pub writers: u32,
+    /// Writes per second, of all writers together.
+    pub rate: f64,
+    /// Longest a write may take; its outcome is then unknown and its connection dropped.
+    pub timeout: Time,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger { writers: 4, rate: 100.0, timeout: Time::s(1) }
+    }
+}
+
+/// Commit-to-visible lag: writes on the primary, polls every standby until the row is seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Visibility {
+    /// Time between writes.
+    pub every: Time,
+    /// Time between polls of one standby while a write is not yet seen.
+    pub poll: Time,
+}
+
+impl Default for Visibility {
+    fn default() -> Self {
+        Visibility { every: Time::ms(100), poll: Time::ms(2) }
+    }
+}

@@ -1,0 +1,87 @@
+//! A throw-away server for tests that need one.
+
+use pgbench_rs::pg::{Host, Login, Secret};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running primary with trust authentication on loopback, gone when dropped.
+pub struct Primary {
+    /// Where it listens.
+    pub host: Host,
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Primary {
+    /// Starts one with these settings (`name=value`).
+    pub fn start(settings: &[&str]) -> Primary {
+        let dir = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir().expect("a temporary directory");
+        let data = dir.path().join("data");
+        open_to_all(dir.path());
+        run(server_command("initdb").args(["-U", "postgres", "-A", "trust", "-N", "-D"]).arg(&data));
+        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
+        let mut command = server_command("postgres");
+        command.arg("-D").arg(&data).args(["-k", "", "-c", "listen_addresses=127.0.0.1", "-p"]).arg(port.to_string());
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres starts");
+        let limit = Instant::now() + Duration::from_secs(30);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < limit, "the test server did not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let host = Host { node: "a".into(), host: "127.0.0.1".into(), port };
+        Primary { host, child, _dir: dir }
+    }
+
+    /// How to connect to it.
+    pub fn login(&self, application_name: &str) -> Login {
+        Login {
+            user: "postgres".into(),
+            password: Secret::new(""),
+            dbname: "postgres".into(),
+            application_name: application_name.into(),
+        }
+    }
+}
+
+impl Drop for Primary {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT);
+        let _ = self.child.wait();
+    }
+}
+
+/// A server program, run as `postgres` when the tests run as root.
+fn server_command(program: &str) -> Command {
+    let path = program_path(program);
+    if nix::unistd::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(path);
+        command
+    } else {
+        Command::new(path)
+    }
+}
+
+fn program_path(program: &str) -> PathBuf {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|v| v.path().join("bin").join(program)).filter(|p| p.exists()).collect())
+        .unwrap_or_default();
+    found.sort();
+    found.pop().unwrap_or_else(|| PathBuf::from(program))
+}
+
+fn open_to_all(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777)).expect("chmod");
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("PostgreSQL's programs are needed: apt-get install postgresql");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

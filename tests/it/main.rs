@@ -1,0 +1,6 @@
+//! The integration tests, one binary. `live` needs a real PostgreSQL.
+
+mod errors;
+mod layers;
+mod live;
+mod scenarios;
