@@ -1,0 +1,25 @@
+# `make run` and `make test` do all the set-up that they need on Debian and Ubuntu, and say what they install.
+
+BIN := target/release/pgbench-rs
+
+.PHONY: run test bench build setup check
+
+run: setup build
+	$(BIN) run failover
+
+build:
+	cargo build --release --locked
+
+setup:
+	@.ci/setup
+
+check:
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+test: setup check
+	@.ci/test
+
+# The harness beside pgbench: same server, interleaved pairs, ratios with intervals.
+bench: setup
+	cargo bench --locked --bench beside_pgbench -- --pairs 10 --seconds 10
