@@ -1,8 +1,86 @@
 //! The command line: one file a subcommand, named as the user types it.
 
+mod check;
+mod clean;
+mod completions;
+mod doctor;
+mod export;
+mod list;
+mod new;
+mod plan;
+mod report;
+mod run;
+mod source;
+
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// A laboratory for PostgreSQL topologies.
+///
+/// A scenario file says which servers stand where, what load they get, what is done to them and what is
+/// watched; `run` does all of it, measures it, tears it down and answers the scenario's question.
+#[derive(Debug, Parser)]
+#[command(name = "pgbench-rs", version, after_help = AFTER, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "\
+Begin with:
+  pgbench-rs doctor                 what this machine offers
+  pgbench-rs list                   the shipped scenarios and their questions
+  pgbench-rs plan failover          everything that a run would do
+  pgbench-rs run failover           do it; the answer on the terminal, the record in results/
+  pgbench-rs new my.toml --from failover
+
+Exit codes: 0 fine, 1 a claim failed, 2 bad scenario or arguments, 4 the run failed or no trial is valid,
+130 interrupted. Data goes to stdout, progress and messages to stderr.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Plan(plan::Plan),
+    Check(check::Check),
+    List(list::List),
+    New(new::New),
+    Report(report::Report),
+    Export(export::Export),
+    Clean(clean::Clean),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    /// Ends the servers of a run whose harness died; started by `run` itself
+    #[command(name = "__watchdog", hide = true)]
+    Watchdog {
+        inventory: std::path::PathBuf,
+    },
+}
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    ExitCode::from(2)
+    let result = match Cli::parse().command {
+        Command::Run(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::List(command) => command.run(),
+        Command::New(command) => command.run(),
+        Command::Report(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Clean(command) => command.run(),
+        Command::Doctor(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Watchdog { inventory } => crate::base::watchdog::main(&inventory),
+    };
+    result.unwrap_or_else(|error| {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::from(error.downcast_ref::<Usage>().map_or(4, |_| 2))
+    })
 }
+
+/// An error of the arguments rather than of the run: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);

@@ -1,9 +1,31 @@
 //! What can be done to a cluster: one file a kind. A fault resolves its target when it is injected,
-//! and whatever it did is undone at the end of its step, phase or trial, however that ends.
+//! as another host would see it, and whatever it did is undone at the end of its step, phase or trial,
+//! however that ends.
 
-use crate::base::units::Time;
+pub mod freeze;
+pub mod kill;
+pub mod pause_replay;
+pub mod stop;
+pub mod switchover;
+
+pub use freeze::{Freeze, FreezeWhat};
+pub use kill::Kill;
+pub use pause_replay::PauseReplay;
+pub use stop::{Stop, StopMode};
+pub use switchover::Switchover;
+
+use crate::base::clock::Clock;
+use crate::cluster::{Cluster, Node, Part};
+use crate::manager;
+use crate::metric::{Event, Events};
+use crate::pg::{connect::connect, find::Finder};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
 use toml::Spanned;
+
+/// How long a fault looks for its target.
+const FIND: Duration = Duration::from_secs(2);
 
 /// `act = { kind = … }` of a step. Targets are `@primary`, `@standbys` or a node's name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,78 +43,148 @@ pub enum Fault {
     Switchover(Switchover),
 }
 
-/// Settings of [`Fault::Kill`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kill {
-    /// Which servers.
-    pub of: Spanned<String>,
+/// Why a fault was not injected or not undone.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultError {
+    /// Nobody plays the role that it is for.
+    #[error("no node is {target} now")]
+    NoTarget {
+        /// Role or node, as written.
+        target: String,
+    },
+    /// What it does failed.
+    #[error("{what} {node}: {source}")]
+    Failed {
+        /// What was done.
+        what: &'static str,
+        /// To which node.
+        node: String,
+        /// What came of it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The scenario has nobody who could do it.
+    #[error("a switchover needs a manager; the scenario has none")]
+    NoManager,
 }
 
-/// Settings of [`Fault::Stop`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stop {
-    /// Which servers.
-    pub of: Spanned<String>,
-    /// `fast` or `immediate`.
-    pub mode: StopMode,
+impl FaultError {
+    fn failed(
+        what: &'static str,
+        node: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> FaultError {
+        FaultError::Failed { what, node: node.to_owned(), source: source.into() }
+    }
 }
 
-/// How a server is told to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopMode {
-    /// Rolls back what is open, writes a shutdown checkpoint, sends the rest of the WAL to standbys.
-    Fast,
-    /// Exits at once; the next start recovers.
-    Immediate,
+/// What a fault can reach in one trial.
+#[derive(Clone)]
+pub struct Reach {
+    /// The servers.
+    pub cluster: Arc<Cluster>,
+    /// Who promotes, when there is somebody.
+    pub manager: Option<Arc<manager::Running>>,
+    /// The trial's clock.
+    pub clock: Clock,
+    /// Where events go.
+    pub events: Events,
 }
 
-/// Settings of [`Fault::Freeze`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Freeze {
-    /// Which servers.
-    pub of: Spanned<String>,
-    /// Which of their processes.
-    #[serde(default)]
-    pub what: FreezeWhat,
+/// What is to be done to take a fault back.
+#[derive(Clone)]
+pub enum Undo {
+    /// Nothing: it has no lasting effect of its own.
+    Nothing,
+    /// Start servers that it ended.
+    Start(Vec<Arc<Node>>),
+    /// Let processes go on.
+    Thaw(Vec<(Arc<Node>, Part)>),
+    /// Let standbys replay.
+    ResumeReplay(Vec<Arc<Node>>),
 }
 
-/// Which processes of a server are frozen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FreezeWhat {
-    /// All of them.
-    #[default]
-    Server,
-    /// A standby's WAL receiver.
-    WalReceiver,
-    /// A primary's WAL senders.
-    WalSenders,
+impl Fault {
+    /// What it is called in events, after `fault.`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::Kill(_) => "kill",
+            Fault::Stop(_) => "stop",
+            Fault::Freeze(_) => "freeze",
+            Fault::PauseReplay(_) => "pause_replay",
+            Fault::Switchover(_) => "switchover",
+        }
+    }
+
+    /// Finds the servers that it is for, before the instant at which it acts, so that the search is not
+    /// part of what is measured.
+    pub async fn targets(&self, reach: &Reach) -> Result<Vec<Arc<Node>>, FaultError> {
+        match self {
+            Fault::Kill(kill) => reach.resolve(&kill.of).await,
+            Fault::Stop(stop) => reach.resolve(&stop.of).await,
+            Fault::Freeze(freeze) => reach.resolve(&freeze.of).await,
+            Fault::PauseReplay(pause) => reach.resolve(&pause.of).await,
+            Fault::Switchover(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Does it to `targets`. The result says how to take it back.
+    pub async fn inject(&self, targets: Vec<Arc<Node>>, reach: &Reach) -> Result<Undo, FaultError> {
+        match self {
+            Fault::Kill(_) => kill::inject(targets).await,
+            Fault::Stop(stop) => stop.inject(targets).await,
+            Fault::Freeze(freeze) => freeze.inject(targets),
+            Fault::PauseReplay(_) => pause_replay::inject(targets, reach).await,
+            Fault::Switchover(switchover) => switchover.inject(reach).await,
+        }
+    }
 }
 
-/// Settings of [`Fault::PauseReplay`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PauseReplay {
-    /// Which standbys.
-    pub of: Spanned<String>,
+impl Undo {
+    /// Takes the fault back.
+    pub async fn undo(self, reach: &Reach) -> Result<(), FaultError> {
+        match self {
+            Undo::Nothing => Ok(()),
+            Undo::Start(nodes) => stop::start_again(nodes, reach).await,
+            Undo::Thaw(parts) => freeze::thaw(parts),
+            Undo::ResumeReplay(nodes) => pause_replay::resume(nodes, reach).await,
+        }
+    }
 }
 
-/// Settings of [`Fault::Switchover`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Switchover {
-    /// The standby to promote; the manager elects one when absent.
-    #[serde(default)]
-    pub to: Option<Spanned<String>>,
-    /// How long the standby may take to catch up before the switchover is rolled back.
-    #[serde(default = "ten_seconds")]
-    pub timeout: Time,
-}
+impl Reach {
+    /// The nodes that a target stands for at this moment.
+    async fn resolve(&self, target: &Spanned<String>) -> Result<Vec<Arc<Node>>, FaultError> {
+        let target = target.get_ref();
+        let nodes: Vec<Arc<Node>> = match target.as_str() {
+            "@primary" => self.writable().await.into_iter().collect(),
+            "@standbys" => self.in_recovery().await,
+            name => self.cluster.node(name).cloned().into_iter().collect(),
+        };
+        if nodes.is_empty() { Err(FaultError::NoTarget { target: target.clone() }) } else { Ok(nodes) }
+    }
 
-fn ten_seconds() -> Time {
-    Time::s(10)
+    /// The node that accepts writes, as SQL says.
+    async fn writable(&self) -> Option<Arc<Node>> {
+        let finder = Finder::new(self.cluster.hosts(), self.cluster.login("pgbr-fault"), FIND);
+        let host = tokio::time::timeout(FIND, finder.writable()).await.ok()?;
+        self.cluster.node(&host.node).cloned()
+    }
+
+    /// The nodes that say they are in recovery.
+    async fn in_recovery(&self) -> Vec<Arc<Node>> {
+        let mut standbys = Vec::new();
+        for node in &self.cluster.nodes {
+            let Ok(client) = connect(&node.host, &self.cluster.login("pgbr-fault"), FIND).await else { continue };
+            let answer = tokio::time::timeout(FIND, client.query_one("SELECT pg_is_in_recovery()", &[])).await;
+            if matches!(answer, Ok(Ok(row)) if row.get::<_, bool>(0)) {
+                standbys.push(node.clone());
+            }
+        }
+        standbys
+    }
+
+    fn say(&self, kind: &'static str, node: Option<&str>, text: String) {
+        // A closed channel means that the trial is over, and nobody would read it.
+        let _ = self.events.send(Event { elapsed: self.clock.elapsed(), kind, node: node.map(str::to_owned), text });
+    }
 }

@@ -1,0 +1,185 @@
+//! `pgbench-rs doctor`: what this machine offers, and the command that brings what is missing.
+
+use crate::base::{disk, units::Size};
+use crate::driver::process::ServerUser;
+use crate::pg::programs;
+use clap::Args;
+use serde::Serialize;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// Say what this machine offers: PostgreSQL versions, the user that servers run as, Docker, file systems
+/// that clone, InfluxDB.
+///
+/// Only PostgreSQL is needed to run the shipped scenarios. What is missing stands with the command that brings it.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Directory of PostgreSQL's programs, instead of looking for them
+    #[arg(long, value_name = "DIR")]
+    postgres: Option<PathBuf>,
+    /// Where data directories would go
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// System user that servers run as when started as root
+    #[arg(long, value_name = "USER", default_value = "postgres")]
+    server_user: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was looked for.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    present: bool,
+    /// What was found, or what is wrong.
+    found: String,
+    /// Whether scenarios on bare processes need it.
+    needed: bool,
+    /// The command that brings it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+}
+
+impl Finding {
+    fn new(what: &'static str, result: Result<String, String>, hint: &'static str) -> Finding {
+        let present = result.is_ok();
+        let found = result.unwrap_or_else(|missing| missing);
+        Finding { what, present, found, needed: false, hint: (!present).then_some(hint) }
+    }
+
+    fn needed(self) -> Finding {
+        Finding { needed: true, ..self }
+    }
+}
+
+impl Doctor {
+    /// Prints the findings; exit code 4 when something is missing without which nothing runs.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let work = self.work.clone().unwrap_or_else(crate::run::default_work);
+        let findings = [
+            Finding::new("PostgreSQL", postgres(self.postgres.as_deref()), "apt-get install -y postgresql").needed(),
+            Finding::new("server user", server_user(&self.server_user), "useradd --system --create-home postgres").needed(),
+            Finding::new("work directory", work_directory(&work), "pass another one with --work DIR").needed(),
+            Finding::new("reflink", reflink(&work), "put --work on XFS (mkfs.xfs -m reflink=1) or btrfs"),
+            Finding::new("btrfs", btrfs(), "apt-get install -y btrfs-progs"),
+            Finding::new("ZFS", zfs(), "apt-get install -y zfsutils-linux (contrib), or zfs-fuse where there is no kernel module"),
+            Finding::new("Docker", docker(), "apt-get install -y docker.io && systemctl start docker (or: dockerd &)"),
+            Finding::new("InfluxDB", influxdb(), "apt-get install -y influxdb && influxd & (or any server that takes line protocol on port 8086)"),
+        ];
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&findings)?);
+        } else {
+            print(&findings, &mut std::io::stdout().lock())?;
+        }
+        let fit = findings.iter().all(|finding| finding.present || !finding.needed);
+        Ok(ExitCode::from(if fit { 0 } else { 4 }))
+    }
+}
+
+fn print(findings: &[Finding], out: &mut impl Write) -> std::io::Result<()> {
+    for finding in findings {
+        let mark = match (finding.present, finding.needed) {
+            (true, _) => "yes    ",
+            (false, true) => "MISSING",
+            (false, false) => "no     ",
+        };
+        writeln!(out, "{mark} {:<15} {}", finding.what, finding.found)?;
+        if let Some(hint) = finding.hint {
+            writeln!(out, "{:23} hint: {hint}", "")?;
+        }
+    }
+    Ok(())
+}
+
+fn postgres(asked: Option<&Path>) -> Result<String, String> {
+    let found = programs::all(asked).map_err(|missing| missing.to_string())?;
+    Ok(found.iter().map(|p| format!("{} in {}", p.version, p.bindir.display())).collect::<Vec<_>>().join(", "))
+}
+
+fn server_user(name: &str) -> Result<String, String> {
+    match ServerUser::resolve(name) {
+        Ok(Some(user)) => Ok(format!("{} (uid {}), as this is root", user.name, user.uid)),
+        Ok(None) => Ok(format!("uid {}, the one that runs this", nix::unistd::geteuid())),
+        Err(wrong) => Err(wrong.to_string()),
+    }
+}
+
+/// The nearest ancestor that exists: what a directory that is yet to be made will stand on.
+fn standing(path: &Path) -> &Path {
+    path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"))
+}
+
+fn work_directory(work: &Path) -> Result<String, String> {
+    let free = disk::free(standing(work)).map_err(|e| format!("{}: {e}", work.display()))?;
+    Ok(format!("{}, {} free", work.display(), Size(free)))
+}
+
+fn output(program: &str, args: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(args).output().map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => format!("`{program}` is not on PATH"),
+        _ => format!("`{program}`: {e}"),
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(stderr.lines().next().unwrap_or("failed and said nothing").to_owned())
+}
+
+fn reflink(work: &Path) -> Result<String, String> {
+    let on = standing(work);
+    let one = tempfile_in(on).map_err(|e| format!("{}: {e}", on.display()))?;
+    let two = one.with_extension("reflink");
+    let cloned = output("cp", &["--reflink=always", &one.to_string_lossy(), &two.to_string_lossy()]);
+    for file in [&one, &two] {
+        // The second one exists only where reflink works.
+        let _ = std::fs::remove_file(file);
+    }
+    cloned.map(|_| format!("{} clones files", on.display())).map_err(|_| format!("{} does not clone files", on.display()))
+}
+
+fn tempfile_in(dir: &Path) -> std::io::Result<PathBuf> {
+    let path = dir.join(format!(".pgbench-rs-doctor-{}", std::process::id()));
+    std::fs::OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(&[0; 8192])?;
+    Ok(path)
+}
+
+fn btrfs() -> Result<String, String> {
+    let tool = output("btrfs", &["--version"])?;
+    let kernel = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if kernel.contains("btrfs") { Ok(tool) } else { Err(format!("{tool}, but the kernel does not know btrfs")) }
+}
+
+fn zfs() -> Result<String, String> {
+    let pools = output("zpool", &["list", "-H", "-o", "name"])?;
+    let pools: Vec<_> = pools.lines().filter(|line| !line.contains("no pools")).collect();
+    if pools.is_empty() { Err("installed, but there is no pool (zpool create …)".into()) } else { Ok(format!("pools: {}", pools.join(", "))) }
+}
+
+fn docker() -> Result<String, String> {
+    output("docker", &["version", "--format", "engine {{.Server.Version}}, API {{.Server.APIVersion}}"])
+}
+
+fn influxdb() -> Result<String, String> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 8086));
+    let limit = Duration::from_millis(500);
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.write_all(b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = [0; 1024];
+        let n = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..n]).into_owned())
+    };
+    let answer = ask().map_err(|e| format!("nothing answers on {address} ({e})"))?;
+    let version = answer.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("X-Influxdb-Version").then(|| value.trim().to_owned())
+    });
+    version.map(|v| format!("{v} on {address}")).ok_or_else(|| format!("what answers on {address} is not InfluxDB"))
+}

@@ -1,0 +1,64 @@
+//! Freezing a server, or its part in replication: the processes stay, the sockets stay, nothing answers.
+
+use super::{FaultError, Undo};
+use crate::cluster::{Node, Part};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use toml::Spanned;
+
+/// Settings of [`super::Fault::Freeze`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// Which servers.
+    pub of: Spanned<String>,
+    /// Which of their processes.
+    #[serde(default)]
+    pub what: FreezeWhat,
+}
+
+/// Which processes of a server are frozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FreezeWhat {
+    /// All of them.
+    #[default]
+    Server,
+    /// A standby's WAL receiver.
+    WalReceiver,
+    /// A primary's WAL senders.
+    WalSenders,
+}
+
+impl Freeze {
+    pub(super) fn inject(&self, targets: Vec<Arc<Node>>) -> Result<Undo, FaultError> {
+        let part = match self.what {
+            FreezeWhat::Server => Part::Server,
+            FreezeWhat::WalReceiver => Part::WalReceiver,
+            FreezeWhat::WalSenders => Part::WalSenders,
+        };
+        let mut frozen = Vec::new();
+        for node in targets {
+            match node.freeze(part) {
+                Ok(_) => frozen.push((node, part)),
+                Err(source) => {
+                    let name = node.name.clone();
+                    // Half a fault is none: what was frozen before goes on.
+                    thaw(frozen)?;
+                    return Err(FaultError::failed("cannot freeze", &name, source));
+                }
+            }
+        }
+        Ok(Undo::Thaw(frozen))
+    }
+}
+
+pub(super) fn thaw(parts: Vec<(Arc<Node>, Part)>) -> Result<(), FaultError> {
+    for (node, part) in parts {
+        // What was killed meanwhile (fenced) needs no thaw.
+        if node.is_running() {
+            node.thaw(part).map_err(|source| FaultError::failed("cannot thaw", &node.name, source))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `pg_wal_replay_pause()`: a standby goes on receiving WAL and stops applying it.
+
+use super::{FIND, FaultError, Reach, Undo};
+use crate::cluster::Node;
+use crate::pg::connect::connect;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use toml::Spanned;
+
+/// Settings of [`super::Fault::PauseReplay`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseReplay {
+    /// Which standbys.
+    pub of: Spanned<String>,
+}
+
+pub(super) async fn inject(targets: Vec<Arc<Node>>, reach: &Reach) -> Result<Undo, FaultError> {
+    for node in &targets {
+        sql(node, reach, "SELECT pg_wal_replay_pause()", "cannot pause replay on").await?;
+    }
+    Ok(Undo::ResumeReplay(targets))
+}
+
+/// Lets replay go on. A standby that was promoted meanwhile, or that is gone, has nothing to resume.
+pub(super) async fn resume(nodes: Vec<Arc<Node>>, reach: &Reach) -> Result<(), FaultError> {
+    for node in nodes.iter().filter(|node| node.is_running()) {
+        let resume = "DO $$ BEGIN IF pg_is_in_recovery() THEN PERFORM pg_wal_replay_resume(); END IF; END $$";
+        sql(node, reach, resume, "cannot resume replay on").await?;
+    }
+    Ok(())
+}
+
+async fn sql(node: &Node, reach: &Reach, statement: &str, what: &'static str) -> Result<(), FaultError> {
+    let client = connect(&node.host, &reach.cluster.login("pgbr-fault"), FIND)
+        .await
+        .map_err(|source| FaultError::failed(what, &node.name, source))?;
+    match tokio::time::timeout(FIND, client.simple_query(statement)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(source)) => Err(FaultError::failed(what, &node.name, source)),
+        Err(_) => Err(FaultError::failed(what, &node.name, format!("no answer within {FIND:?}"))),
+    }
+}

@@ -1,0 +1,138 @@
+//! What a person sees while a run goes on, on stderr: one moving line on a terminal, plain lines elsewhere.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Least time between two plain lines about the same phase.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// The progress of one run.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    now: Mutex<Now>,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    trial: String,
+    phase: String,
+    said: Option<Instant>,
+}
+
+impl Progress {
+    /// Progress of a run that is expected to last `expected`.
+    pub fn new(trials: usize, expected: Duration) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(trials as u64), ProgressDrawTarget::stderr_with_hz(5));
+            if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {pos}/{len} trials  {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        let progress = Progress { bar, started: Instant::now(), now: Mutex::default() };
+        progress.say(&format!("{trials} trials, about {}", human(expected)));
+        progress
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("[{}] {line}", human(self.started.elapsed())),
+        }
+    }
+
+    /// Something preliminary goes on.
+    pub fn doing(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(what.to_owned()),
+            None => self.say(what),
+        }
+    }
+
+    /// A trial begins.
+    pub fn trial(&self, position: u32, of: usize, variant: &str, trial: u32) {
+        if let Ok(mut now) = self.now.lock() {
+            *now = Now { trial: format!("{variant} #{trial}"), ..Now::default() };
+        }
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("{variant} #{trial}: starting servers")),
+            None => self.say(&format!("trial {position}/{of}: {variant} #{trial}")),
+        }
+    }
+
+    /// A phase begins.
+    pub fn phase(&self, name: &str, lasts: Duration) {
+        let Ok(mut now) = self.now.lock() else { return };
+        now.phase = name.to_owned();
+        now.said = Some(Instant::now());
+        let line = format!("{}: {name} ({})", now.trial, human(lasts));
+        drop(now);
+        self.doing(&line);
+    }
+
+    /// How the phase goes: transactions and errors per second since the last call.
+    pub fn live(&self, into: Duration, lasts: Duration, tps: f64, errors: f64) {
+        let Ok(mut now) = self.now.lock() else { return };
+        let line = format!(
+            "{}: {} {:.0}/{:.0}s  {tps:.0} tps{}",
+            now.trial,
+            now.phase,
+            into.as_secs_f64(),
+            lasts.as_secs_f64(),
+            if errors > 0.0 { format!("  {errors:.0} errors/s") } else { String::new() },
+        );
+        match &self.bar {
+            Some(bar) => bar.set_message(line),
+            None if now.said.is_none_or(|said| said.elapsed() >= PLAIN_EVERY) => {
+                now.said = Some(Instant::now());
+                self.say(&line);
+            }
+            None => {}
+        }
+    }
+
+    /// A trial ended.
+    pub fn ended(&self, outcome: &str) {
+        let trial = self.now.lock().map(|now| now.trial.clone()).unwrap_or_default();
+        self.say(&format!("{trial}: {outcome}"));
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    /// The run ended.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A duration for people: `4.2s`, `3min 20s`, `1h 5min`.
+pub fn human(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0..=9 => format!("{:.1}s", time.as_secs_f64()),
+        10..=59 => format!("{s}s"),
+        60..=3599 => format!("{}min {}s", s / 60, s % 60),
+        _ => format!("{}h {}min", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_for_people() {
+        assert_eq!(human(Duration::from_millis(4210)), "4.2s");
+        assert_eq!(human(Duration::from_secs(200)), "3min 20s");
+        assert_eq!(human(Duration::from_secs(3900)), "1h 5min");
+    }
+}
