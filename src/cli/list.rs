@@ -18,13 +18,13 @@ impl List {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout().lock();
         if self.json {
-            let all: Vec<_> = shipped::SCENARIOS
+            let all: Vec<_> = shipped::SHIPPED
                 .iter()
                 .map(|s| serde_json::json!({"name": s.name, "question": s.question(), "text": s.text}))
                 .collect();
             writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         } else {
-            for scenario in shipped::SCENARIOS {
+            for scenario in shipped::SHIPPED {
                 writeln!(out, "{:<16} {}", scenario.name, scenario.question())?;
             }
         }

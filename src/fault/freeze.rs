@@ -4,14 +4,13 @@ use super::{FaultError, Undo};
 use crate::cluster::{Node, Part};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use toml::Spanned;
 
 /// Settings of [`super::Fault::Freeze`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
     /// Which servers.
-    pub of: Spanned<String>,
+    pub of: String,
     /// Which of their processes.
     #[serde(default)]
     pub what: FreezeWhat,

@@ -5,14 +5,13 @@ use super::{FaultError, Undo};
 use crate::cluster::Node;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use toml::Spanned;
 
 /// Settings of [`super::Fault::Kill`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
     /// Which servers.
-    pub of: Spanned<String>,
+    pub of: String,
 }
 
 pub(super) async fn inject(targets: Vec<Arc<Node>>) -> Result<Undo, FaultError> {

@@ -22,7 +22,6 @@ use crate::pg::{connect::connect, find::Finder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use toml::Spanned;
 
 /// How long a fault looks for its target.
 const FIND: Duration = Duration::from_secs(2);
@@ -153,14 +152,13 @@ impl Undo {
 
 impl Reach {
     /// The nodes that a target stands for at this moment.
-    async fn resolve(&self, target: &Spanned<String>) -> Result<Vec<Arc<Node>>, FaultError> {
-        let target = target.get_ref();
-        let nodes: Vec<Arc<Node>> = match target.as_str() {
+    async fn resolve(&self, target: &String) -> Result<Vec<Arc<Node>>, FaultError> {
+        let nodes: Vec<Arc<Node>> = match target {
             "@primary" => self.writable().await.into_iter().collect(),
             "@standbys" => self.in_recovery().await,
             name => self.cluster.node(name).cloned().into_iter().collect(),
         };
-        if nodes.is_empty() { Err(FaultError::NoTarget { target: target.clone() }) } else { Ok(nodes) }
+        if nodes.is_empty() { Err(FaultError::NoTarget { target: target.to_owned() }) } else { Ok(nodes) }
     }
 
     /// The node that accepts writes, as SQL says.

@@ -5,14 +5,13 @@ use crate::cluster::Node;
 use crate::pg::connect::connect;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use toml::Spanned;
 
 /// Settings of [`super::Fault::PauseReplay`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PauseReplay {
     /// Which standbys.
-    pub of: Spanned<String>,
+    pub of: String,
 }
 
 pub(super) async fn inject(targets: Vec<Arc<Node>>, reach: &Reach) -> Result<Undo, FaultError> {

@@ -5,7 +5,6 @@ use crate::cluster::{Node, Shutdown};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use toml::Spanned;
 
 /// How long a server may take to stop before it is killed; `pg_ctl` gives up after the same time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -15,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// Which servers.
-    pub of: Spanned<String>,
+    pub of: String,
     /// `fast` or `immediate`.
     pub mode: StopMode,
 }

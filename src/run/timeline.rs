@@ -25,25 +25,18 @@ pub enum Act {
 
 /// All moments of a phase, in order. What is due at the same instant is undone before anything is injected.
 ///
-/// A repeated step is undone before it is injected again; one without `for` that is injected once has no
-/// undo here, as the end of the trial is when it is taken back.
+/// A repeated step is undone before it is injected again, and no undo comes later than the phase's end. A
+/// step without `for` that is not repeated has no undo here: it is taken back at the end of the trial.
 pub fn moments(phase: &Phase) -> Vec<Moment> {
+    let schedule = phase.schedule();
     let mut moments = Vec::new();
-    for (name, step) in &phase.steps {
-        let mut at = *step.at;
-        while at < *phase.lasts || at == *step.at {
-            moments.push(Moment { at, step: name.clone(), act: Act::Inject });
-            let next = step.every.map(|every| at + *every);
-            let end = step.lasts.map(|lasts| at + *lasts);
-            let undo = match (end, next) {
-                (Some(end), Some(next)) => Some(end.min(next)),
-                (end, next) => end.or(next),
-            };
-            if let Some(undo) = undo {
-                moments.push(Moment { at: undo.min(*phase.lasts), step: name.clone(), act: Act::Undo });
-            }
-            let Some(next) = next.filter(|next| *next > at) else { break };
-            at = next;
+    for (i, due) in schedule.iter().enumerate() {
+        let moment = |at, act| Moment { at, step: due.name.to_owned(), act };
+        moments.push(moment(due.at, Act::Inject));
+        let again = schedule[i + 1..].iter().find(|later| later.name == due.name).map(|later| later.at);
+        let end = due.step.every.map(|_| *phase.lasts);
+        if let Some(undo) = [due.until, again, end].into_iter().flatten().min() {
+            moments.push(moment(undo.min(*phase.lasts), Act::Undo));
         }
     }
     moments.sort_by_key(|moment| (moment.at, moment.act));
@@ -78,7 +71,8 @@ mod tests {
     #[test]
     fn a_repeated_step_is_undone_before_it_comes_again() {
         let steps = format!("[do.k]\nat = \"1s\"\nevery = \"4s\"\nfor = \"9s\"\n{KILL}");
-        assert_eq!(shown(&phase(&steps)), ["1s k Inject", "5s k Undo", "5s k Inject", "9s k Undo", "9s k Inject", "10s k Undo"]);
+        let expected = ["1s k Inject", "5s k Undo", "5s k Inject", "9s k Undo", "9s k Inject", "10s k Undo"];
+        assert_eq!(shown(&phase(&steps)), expected);
     }
 
     #[test]

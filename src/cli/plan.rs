@@ -1,0 +1,33 @@
+//! `pgbench-rs plan`: everything that a run would do; does nothing.
+
+use super::source::ScenarioArgs;
+use crate::plan;
+use clap::Args;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Print everything that a run would do, how long it takes and what disk it needs; do nothing.
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Plan {
+    /// Prints it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let (_, document) = self.scenario.read()?;
+        let plan = plan::expand(&document);
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let both = serde_json::json!({"plan": plan, "estimate": plan::estimate(&plan)});
+            writeln!(out, "{}", serde_json::to_string_pretty(&both)?)?;
+        } else {
+            write!(out, "{}", plan::print(&plan))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
