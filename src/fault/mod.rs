@@ -64,6 +64,9 @@ pub enum FaultError {
     /// The scenario has nobody who could do it.
     #[error("a switchover needs a manager; the scenario has none")]
     NoManager,
+    /// The task that did it panicked.
+    #[error("it died: {0}")]
+    Died(String),
 }
 
 impl FaultError {

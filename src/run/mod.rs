@@ -1,1 +1,237 @@
-//! (being built)
+//! The run: what a plan says, done on this machine. The only room with effects beyond its own files, and
+//! the one loop that reads like the manual: for each trial up, phases, down, write.
+
+mod parts;
+mod progress;
+mod signals;
+mod steps;
+mod timeline;
+mod trial;
+
+use crate::base::inventory::{Index, Inventory};
+use crate::base::watchdog::Watchdog;
+use crate::base::{clean, disk, units::Size};
+use crate::cluster::template::Template;
+use crate::driver::{Driver, Setup, default_work, server_user};
+use crate::etl;
+use crate::pg::programs::Programs;
+use crate::plan::{self, Plan};
+use crate::probe::{ledger, visibility};
+use crate::record::{self, RunStatus, Writer};
+use crate::scenario::{Scenario, Source};
+use anyhow::{Context, bail};
+use progress::Progress;
+use signals::Stop;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a server may take to start, and a standby to stream.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How a run is to be done, beside what the scenario says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the results folder goes.
+    pub out: PathBuf,
+    /// Where data directories go.
+    pub work: Option<PathBuf>,
+    /// Directory of PostgreSQL's programs.
+    pub postgres: Option<PathBuf>,
+    /// Whom servers run as when root starts the run.
+    pub server_user: Option<String>,
+    /// Leave the last trial's servers up.
+    pub keep: bool,
+    /// The command line, for the record.
+    pub command: Vec<String>,
+    /// This program's own file, which is also the watchdog.
+    pub program: PathBuf,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Done {
+    /// The results folder.
+    pub dir: PathBuf,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+    /// How to connect to servers that were left up.
+    pub kept: Vec<String>,
+}
+
+/// Where a run happens: its servers' driver, its templates, its progress.
+struct Lab {
+    driver: Arc<Driver>,
+    /// By scale of pgbench's tables.
+    templates: BTreeMap<Option<u32>, Template>,
+    progress: Arc<Progress>,
+    /// Folder of the results.
+    dir: PathBuf,
+    run_id: String,
+}
+
+/// Runs a plan. An error is one of the run as a whole; a trial that fails is part of the record.
+pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Result<Done> {
+    let programs = Programs::choose(options.postgres.as_deref(), None)?;
+    let user = server_user(options.server_user.as_deref())?;
+    let work = options.work.clone().map_or_else(default_work, Ok)?;
+    enough_disk(plan, &work, &options.out)?;
+
+    let server = record::Server { version: programs.version.to_string(), bindir: programs.dir.clone() };
+    let mut writer = Writer::create(
+        &options.out,
+        record::Opening {
+            scenario_text: source.text(),
+            sets: source.sets(),
+            plan,
+            command: &options.command,
+            work: &work,
+            server: &server,
+        },
+    )?;
+    let index = Index::of_user().context("cannot open the list of this user's runs")?;
+    let inventory = Inventory::create(&index, &writer.inventory(), writer.run_id())
+        .with_context(|| format!("cannot write {}", writer.inventory().display()))?;
+    let watchdog = Watchdog::start(&options.program, inventory.path()).context("cannot start the watchdog")?;
+
+    let progress = Arc::new(Progress::new(plan.trials.len(), plan::estimate(plan).duration));
+    let stop = {
+        let progress = progress.clone();
+        Stop::listen(move |line| progress.say(line)).context("cannot listen for signals")?
+    };
+    let setup = Setup {
+        run: writer.run_id().to_owned(),
+        programs,
+        user,
+        inventory: inventory.clone(),
+        work,
+        logs: writer.dir().join("nodes"),
+        start_limit: START_LIMIT,
+        keep: options.keep,
+    };
+    let result = trials(&mut writer, plan, setup, progress.clone(), &stop).await;
+    progress.finish();
+    finish(writer, result, &stop, &inventory, watchdog)
+}
+
+/// Writes the end of the record, undoes what is left, and sends the watchdog home.
+fn finish(
+    mut writer: Writer,
+    result: anyhow::Result<Vec<String>>,
+    stop: &Stop,
+    inventory: &Inventory,
+    watchdog: Watchdog,
+) -> anyhow::Result<Done> {
+    let dir = writer.dir().to_owned();
+    let interrupted = stop.asked();
+    let (status, reason) = match &result {
+        Ok(_) if interrupted => (RunStatus::Interrupted, None),
+        Ok(_) => (RunStatus::Finished, None),
+        Err(error) => (RunStatus::Failed, Some(format!("{error:#}"))),
+    };
+    let written = writer.finish(status, reason.as_deref()).and_then(|()| {
+        let record = record::read(&dir)?;
+        writer.result(&crate::report::json(&record))
+    });
+    let undone = clean::undo_own(inventory);
+    for failure in &undone.failed {
+        eprintln!("warning: {failure}");
+    }
+    watchdog.farewell().context("the watchdog did not end")?;
+    let kept = result?;
+    written.context("the record is not whole")?;
+    Ok(Done { dir, interrupted, kept })
+}
+
+async fn trials(
+    writer: &mut Writer,
+    plan: &Plan,
+    setup: Setup,
+    progress: Arc<Progress>,
+    stop: &Stop,
+) -> anyhow::Result<Vec<String>> {
+    let keep = setup.keep;
+    let driver = Driver::open(setup).await?;
+    let mut lab = Lab {
+        driver,
+        templates: BTreeMap::new(),
+        progress,
+        dir: writer.dir().to_owned(),
+        run_id: writer.run_id().to_owned(),
+    };
+    for variant in &plan.variants {
+        if stop.asked() {
+            return Ok(Vec::new());
+        }
+        lab.template(&variant.scenario, stop).await?;
+    }
+    let mut kept = Vec::new();
+    for trial in &plan.trials {
+        if stop.asked() {
+            break;
+        }
+        let variant = &plan.variants[trial.variant];
+        lab.progress.trial(trial.position, plan.trials.len(), &variant.name, trial.trial);
+        let last = trial.position as usize == plan.trials.len();
+        let ended = trial::run(&lab, variant, trial, stop, keep && last).await;
+        if let Some(settings) = &ended.settings {
+            writer.settings(trial.variant, settings.clone());
+        }
+        writer.trial(trial, &ended.as_record())?;
+        lab.progress.ended(&ended.outcome());
+        kept = ended.kept;
+    }
+    Ok(kept)
+}
+
+impl Lab {
+    /// Makes the template that a scenario needs, unless it is there.
+    async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
+        let scale = scale(scenario);
+        if self.templates.contains_key(&scale) {
+            return Ok(());
+        }
+        let name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
+        self.progress.doing(&format!("making the template {name}"));
+        let progress = self.progress.clone();
+        let fill = move |client: tokio_postgres::Client| async move {
+            if let Some(scale) = scale {
+                etl::pgbench::fill(&client, scale, |filled| progress.doing(&format!("filling pgbench's tables: {filled}"))).await?;
+            }
+            ledger::prepare(&client).await?;
+            visibility::prepare(&client).await?;
+            Ok(())
+        };
+        let mut stop = stop.clone();
+        let template = tokio::select! {
+            template = Template::build(&self.driver, &name, fill) => template?,
+            () = stop.wait() => return Ok(()),
+        };
+        self.templates.insert(scale, template);
+        Ok(())
+    }
+}
+
+/// The scale of pgbench's tables that a scenario's loads need; `check` has seen to it that they agree.
+fn scale(scenario: &Scenario) -> Option<u32> {
+    scenario.load.values().map(|load| load.mix.scale()).max()
+}
+
+/// Refuses to begin what would end with a full disk.
+fn enough_disk(plan: &Plan, work: &Path, out: &Path) -> anyhow::Result<()> {
+    let needed = plan::estimate(plan).disk;
+    let standing = |path: &Path| path.ancestors().find(|p| p.exists()).map(Path::to_owned).unwrap_or_else(|| ".".into());
+    for (path, needed, option) in [(work, needed, "--work"), (out, 64 << 20, "--out")] {
+        let free = disk::free(&standing(path)).with_context(|| format!("cannot tell how much of {} is free", path.display()))?;
+        if free < needed {
+            bail!(
+                "{} has {} free, and the run needs about {}\n\nhint: free some, or name another place with {option} DIR",
+                path.display(),
+                Size(free),
+                Size(needed)
+            );
+        }
+    }
+    Ok(())
+}

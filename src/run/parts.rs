@@ -1,0 +1,193 @@
+//! All that drives and watches one trial beside its servers: manager, sampler, probes, loads. They start
+//! in that order and stop in the reverse one, so that a watcher sees all of what it watches.
+
+use super::progress::Progress;
+use crate::base::clock::Clock;
+use crate::cluster::Cluster;
+use crate::manager::{self, Manager};
+use crate::metric::{Events, Points, Value};
+use crate::pg::Host;
+use crate::probe::{ledger, recovery, streaming, visibility};
+use crate::sampler;
+use crate::scenario::{Phase, Role, Scenario};
+use crate::workload::{self, Setup, Target, Throughput};
+use anyhow::Context;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a part needs to start.
+pub struct Start<'a> {
+    pub scenario: &'a Scenario,
+    pub cluster: Arc<Cluster>,
+    pub clock: Clock,
+    pub events: Events,
+    pub points: Points,
+    pub seed: u64,
+    /// Folder of the latency logs, `<load>.hlog`.
+    pub logs: &'a Path,
+}
+
+/// The parts of one trial, running.
+pub struct Parts {
+    pub manager: Option<Arc<manager::Running>>,
+    sampler: sampler::Running,
+    ledger: Option<ledger::Running>,
+    visibility: Option<visibility::Running>,
+    streaming: Option<streaming::Running>,
+    loads: Vec<(String, workload::Running)>,
+    measured: Option<Duration>,
+}
+
+/// What the parts ended with.
+#[derive(Default)]
+pub struct Ended {
+    pub values: Vec<Value>,
+    /// `view.column` of what the servers do not have.
+    pub absent: BTreeSet<String>,
+    /// Why the apparatus cannot be believed.
+    pub problems: Vec<String>,
+}
+
+impl Parts {
+    /// Starts them all; what was started is dropped, and so ended, when one cannot start.
+    pub async fn start(with: &Start<'_>) -> anyhow::Result<Parts> {
+        let Start { scenario, cluster, clock, events, points, .. } = with;
+        let hosts = cluster.hosts();
+        let manager = match &scenario.manager {
+            Manager::None(_) => None,
+            Manager::Builtin(builtin) => {
+                let running = manager::Running::start(builtin.clone(), cluster.clone(), *clock, events.clone());
+                Some(Arc::new(running.await.context("the manager cannot start")?))
+            }
+        };
+        let login = |name: &str| cluster.login(name);
+        let sampler =
+            sampler::Running::start(hosts.clone(), login("pgbr-sampler"), &scenario.sample, *clock, points.clone(), events.clone())
+                .await;
+        let ledger = match &scenario.probe.ledger {
+            None => None,
+            Some(settings) => Some(
+                ledger::Running::start(settings, hosts.clone(), login("pgbr-ledger"), *clock, events.clone(), points.clone())
+                    .await
+                    .context("the ledger cannot start")?,
+            ),
+        };
+        let visibility = match &scenario.probe.visibility {
+            None => None,
+            Some(settings) => {
+                Some(visibility::Running::start(settings, hosts.clone(), login("pgbr-visibility"), *clock, events.clone(), points.clone())
+                    .await
+                    .context("the visibility probe cannot start")?)
+            }
+        };
+        let streaming = scenario
+            .measured()
+            .is_some()
+            .then(|| streaming::Running::start(hosts.clone(), login("pgbr-streaming"), *clock, events.clone()));
+        let mut loads = Vec::new();
+        for (i, (name, load)) in scenario.load.iter().enumerate() {
+            let setup = Setup {
+                name: name.clone(),
+                target: target(&load.to, scenario, &hosts),
+                login: login("pgbr-load"),
+                clock: *clock,
+                points: points.clone(),
+                seed: with.seed.wrapping_add(i as u64),
+                log: with.logs.join(format!("{name}.hlog")),
+            };
+            let running = workload::Running::start(load, setup).await;
+            loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
+        }
+        Ok(Parts { manager, sampler, ledger, visibility, streaming, loads, measured: None })
+    }
+
+    /// A phase begins.
+    pub fn phase(&self, phase: &Phase, scenario: &Scenario) {
+        let calm = phase.steps.is_empty();
+        self.sampler.pace(if calm { *scenario.sample.every } else { *scenario.sample.around_fault });
+        for (_, load) in &self.loads {
+            load.phase(&phase.name);
+        }
+    }
+
+    /// The measured fault was injected at `t0`.
+    pub fn fault(&mut self, t0: Duration) {
+        self.measured = Some(t0);
+        if let Some(ledger) = &self.ledger {
+            ledger.fault(t0);
+        }
+        if let Some(streaming) = &self.streaming {
+            streaming.fault(t0);
+        }
+    }
+
+    /// Completed and failed transactions of all loads so far.
+    pub fn live(&self) -> (u64, u64) {
+        let live = self.loads.iter().map(|(_, load)| load.live());
+        live.fold((0, 0), |(done, errors), live| (done + live.done, errors + live.errors))
+    }
+
+    /// Stops everything and gathers what it measured. `steady_from` is where the phase of the measured fault,
+    /// or the one before it, begins.
+    pub async fn stop(self, steady_from: Duration, progress: &Progress) -> Ended {
+        let mut ended = Ended::default();
+        for (name, load) in self.loads {
+            match load.stop().await {
+                Ok(outcome) => {
+                    if let Some(t0) = self.measured {
+                        ended.values.extend(recovery::value(&name, &bins(&outcome.throughput), steady_from, t0));
+                    }
+                    if !outcome.account.closes() {
+                        ended.problems.push(format!("the account of load {name} does not close: {:?}", outcome.account));
+                    }
+                    ended.values.extend(outcome.values);
+                }
+                Err(error) => ended.problems.push(format!("load {name}: {error}")),
+            }
+        }
+        if let Some(visibility) = self.visibility {
+            ended.values.extend(visibility.stop().await);
+        }
+        if let Some(ledger) = self.ledger {
+            progress.doing("reading the surviving database");
+            ended.values.extend(ledger.stop().await);
+        }
+        if let Some(streaming) = self.streaming {
+            ended.values.extend(streaming.stop().await);
+        }
+        if let Some(manager) = self.manager {
+            match Arc::try_unwrap(manager) {
+                Ok(manager) => ended.values.extend(manager.stop().await.values(self.measured)),
+                Err(_) => ended.problems.push("a step still held the manager when the trial ended".into()),
+            }
+        }
+        let (values, absent) = self.sampler.stop().await;
+        ended.values.extend(values);
+        ended.absent = absent;
+        ended
+    }
+}
+
+fn target(to: &str, scenario: &Scenario, hosts: &[Host]) -> Target {
+    let nodes = scenario.nodes();
+    let is_standby = |host: &Host| nodes.iter().any(|node| node.name == host.node && node.role == Role::Standby);
+    match to {
+        "@primary" => Target::Writable(hosts.to_vec()),
+        "@standbys" => Target::Nodes(hosts.iter().filter(|host| is_standby(host)).cloned().collect()),
+        node => Target::Nodes(hosts.iter().filter(|host| host.node == node).cloned().collect()),
+    }
+}
+
+fn bins(throughput: &Throughput) -> Vec<u64> {
+    let mut counts = Vec::new();
+    for (begin, count) in throughput.bins() {
+        let index = (begin.as_nanos() / Throughput::BIN.as_nanos()) as usize;
+        counts.resize(index, 0);
+        counts.push(count);
+    }
+    // The last bin was cut off by the stop.
+    counts.pop();
+    counts
+}

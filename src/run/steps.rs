@@ -1,0 +1,124 @@
+//! Doing what a phase's steps say, at their instants, and taking it back. Each act runs in a task of its
+//! own, so that a slow one (a switchover) does not delay the phase clock.
+
+use super::timeline::{Act, Moment};
+use crate::fault::{Fault, FaultError, Reach, Undo};
+use crate::metric::Event;
+use crate::scenario::Scenario;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Longest that taking everything back may take at the end of a trial.
+const UNDO_LIMIT: Duration = Duration::from_secs(90);
+
+/// The steps of one trial.
+pub struct Steps {
+    scenario: Arc<Scenario>,
+    reach: Reach,
+    /// The instant of the measured fault, once it was injected.
+    measured: watch::Sender<Option<Duration>>,
+    /// What was injected and not yet taken back, by phase and step.
+    injected: BTreeMap<(usize, String), JoinHandle<Result<Undo, FaultError>>>,
+    undoing: Vec<(String, JoinHandle<Result<(), FaultError>>)>,
+    not_run: Vec<String>,
+}
+
+impl Steps {
+    /// Steps that act through `reach`.
+    pub fn new(scenario: Arc<Scenario>, reach: Reach) -> Steps {
+        let measured = watch::Sender::new(None);
+        Steps { scenario, reach, measured, injected: BTreeMap::new(), undoing: Vec::new(), not_run: Vec::new() }
+    }
+
+    /// Tells the instant of the measured fault, when it comes.
+    pub fn measured(&self) -> watch::Receiver<Option<Duration>> {
+        self.measured.subscribe()
+    }
+
+    /// Acts at one moment of the phase with this index.
+    pub fn act(&mut self, phase: usize, moment: &Moment) {
+        let key = (phase, moment.step.clone());
+        match moment.act {
+            Act::Undo => {
+                if let Some(task) = self.injected.remove(&key) {
+                    self.undo(phase, &moment.step, task);
+                }
+            }
+            Act::Inject => {
+                let Some(step) = self.scenario.phase[phase].steps.get(&moment.step) else { return };
+                let measured = self.scenario.measured().is_some_and(|m| m.phase == phase && m.name == moment.step);
+                let tell = measured.then(|| self.measured.clone());
+                self.injected.insert(key, tokio::spawn(inject(step.act.clone(), self.reach.clone(), tell)));
+            }
+        }
+    }
+
+    fn undo(&mut self, phase: usize, step: &str, task: JoinHandle<Result<Undo, FaultError>>) {
+        let reach = self.reach.clone();
+        let name = format!("{}.{step}", self.scenario.phase[phase].name);
+        let text = format!("{name} is taken back");
+        self.undoing.push((
+            name,
+            tokio::spawn(async move {
+                let undo = joined(task).await?;
+                if !matches!(undo, Undo::Nothing) {
+                    say(&reach, "fault.undo", text);
+                }
+                undo.undo(&reach).await
+            }),
+        ));
+    }
+
+    /// Takes back what is left, and tells which steps did not do what they should.
+    pub async fn finish(mut self) -> Vec<String> {
+        for ((phase, step), task) in std::mem::take(&mut self.injected) {
+            self.undo(phase, &step, task);
+        }
+        let limit = tokio::time::Instant::now() + UNDO_LIMIT;
+        for (name, task) in std::mem::take(&mut self.undoing) {
+            let abort = task.abort_handle();
+            match tokio::time::timeout_at(limit, joined(task)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.not_run.push(format!("step {name} was not run as written: {error}")),
+                Err(_) => {
+                    abort.abort();
+                    self.not_run.push(format!("step {name} did not end within {UNDO_LIMIT:?}"));
+                }
+            }
+        }
+        for problem in &self.not_run {
+            say(&self.reach, "fault.failed", problem.clone());
+        }
+        self.not_run
+    }
+}
+
+async fn inject(fault: Fault, reach: Reach, tell: Option<watch::Sender<Option<Duration>>>) -> Result<Undo, FaultError> {
+    let targets = fault.targets(&reach).await?;
+    let names = targets.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let elapsed = reach.clock.elapsed();
+    if let Some(tell) = tell {
+        // Of a repeated step, the first time counts.
+        tell.send_if_modified(|at| at.is_none() && at.replace(elapsed).is_none());
+    }
+    let node = (targets.len() == 1).then(|| names.clone());
+    // Nobody reads events after the trial.
+    let text = format!("{} {names}", fault.kind());
+    let _ = reach.events.send(Event { elapsed, kind: "fault", node, text: text.trim_end().to_owned() });
+    let undo = fault.inject(targets, &reach).await?;
+    say(&reach, "fault.done", format!("{} {names}", fault.kind()).trim_end().to_owned());
+    Ok(undo)
+}
+
+fn say(reach: &Reach, kind: &'static str, text: String) {
+    // Nobody reads events after the trial.
+    let _ = reach.events.send(Event { elapsed: reach.clock.elapsed(), kind, node: None, text });
+}
+
+/// What a task came to; a panic in it is a failure of the step.
+async fn joined<T>(task: JoinHandle<Result<T, FaultError>>) -> Result<T, FaultError> {
+    task.await.unwrap_or_else(|died| Err(FaultError::Died(died.to_string())))
+}
