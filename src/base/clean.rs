@@ -144,7 +144,8 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
     let mut hunt = hunt(contents, to_undo);
     let left = hunt.end(Duration::ZERO, DYING);
     undone.killed = hunt.killed();
-    let names = left.iter().map(|stat| format!("pid {} ({}) is still there after SIGKILL", stat.identity.pid, stat.name));
+    let names =
+        left.iter().map(|stat| format!("pid {} ({}) is still there after SIGKILL", stat.identity.pid, stat.name));
     undone.errors.extend(names);
     let mut blocked: Vec<PathBuf> = Vec::new();
     let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
