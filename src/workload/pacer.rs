@@ -27,24 +27,28 @@ pub(super) struct Pacer {
     /// How many clients ever waited, and how many of these were let go.
     queued: Cell<u64>,
     released: Cell<u64>,
-    timer: AsyncFd<Timer>,
+    timer: Timer,
 }
 
 /// A timer of the system as a file descriptor, which the runtime can wait for.
 #[derive(Debug)]
-struct Timer(TimerFd);
+pub(super) struct Timer(AsyncFd<Descriptor>);
+
+#[derive(Debug)]
+struct Descriptor(TimerFd);
 
 impl Timer {
+    /// A timer on the current runtime.
     #[expect(unsafe_code, reason = "the runtime's safe constructors for other people's descriptors are deprecated")]
-    fn register() -> io::Result<AsyncFd<Timer>> {
+    pub(super) fn register() -> io::Result<Timer> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        // SAFETY: the descriptor is open, is owned by the `Timer` that the `AsyncFd` takes and keeps, and is the same
+        // SAFETY: the descriptor is open, is owned by the `Descriptor` that the `AsyncFd` takes and keeps, and is the same
         // at every call of `as_raw_fd`.
-        Ok(unsafe { AsyncFd::register_with_interest(Timer(timer), Interest::READABLE) }?)
+        Ok(Timer(unsafe { AsyncFd::register_with_interest(Descriptor(timer), Interest::READABLE) }?))
     }
 }
 
-impl AsRawFd for Timer {
+impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
@@ -64,16 +68,16 @@ pub(super) struct Arrival {
 }
 
 impl Pacer {
-    /// A pacer on the current runtime.
-    pub(super) fn new(schedule: Schedule, start: Instant) -> io::Result<Pacer> {
-        Ok(Pacer {
+    /// A pacer on the current runtime, whose schedule counts from `start`.
+    pub(super) fn new(schedule: Schedule, timer: Timer, start: Instant) -> Pacer {
+        Pacer {
             start,
             schedule: RefCell::new(schedule),
             waiting: RefCell::default(),
             queued: Cell::new(0),
             released: Cell::new(0),
-            timer: Timer::register()?,
-        })
+            timer,
+        }
     }
 
     /// Takes the next due instant and waits for it; `None` when the load stops.
@@ -90,8 +94,9 @@ impl Pacer {
         if intended <= now {
             return Some(Arrival { intended, now });
         }
-        let ticket = self.queue(intended, now).await;
+        let mut ticket = None;
         poll_fn(|cx| {
+            let ticket = *ticket.get_or_insert_with(|| self.queue(intended, now, cx.waker()));
             if self.released.get() > ticket || desk.stopped_at().is_some() {
                 return Poll::Ready(());
             }
@@ -116,22 +121,21 @@ impl Pacer {
     }
 
     /// Joins the queue; gives the ticket number.
-    async fn queue(&self, due: Instant, now: Instant) -> u64 {
+    fn queue(&self, due: Instant, now: Instant, waker: &Waker) -> u64 {
         let ticket = self.queued.get();
         self.queued.set(ticket + 1);
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let mut waiting = self.waiting.borrow_mut();
         if waiting.is_empty() {
             self.arm(due, now);
         }
-        waiting.push_back(Waiting { due, waker });
+        waiting.push_back(Waiting { due, waker: waker.clone() });
         ticket
     }
 
     /// Lets clients go when they are due; runs beside them for the life of the load.
     pub(super) async fn run(&self) -> io::Result<()> {
         loop {
-            let mut ready = self.timer.readable().await?;
+            let mut ready = self.timer.0.readable().await?;
             // Reading takes back readiness; `would block` is a timer that was set anew meanwhile.
             let _ = ready.try_io(|timer| timer.get_ref().0.wait().map_err(io::Error::from));
             self.release();
@@ -156,7 +160,7 @@ impl Pacer {
     fn arm(&self, due: Instant, now: Instant) {
         // Zero would disarm it.
         let wait = due.saturating_duration_since(now).max(Duration::from_nanos(1));
-        let set = self.timer.get_ref().0.set(Expiration::OneShot(TimeSpec::from(wait)), TimerSetTimeFlags::empty());
+        let set = self.timer.0.get_ref().0.set(Expiration::OneShot(TimeSpec::from(wait)), TimerSetTimeFlags::empty());
         // It fails for invalid arguments only, and there are none.
         debug_assert!(set.is_ok());
     }
@@ -192,7 +196,7 @@ mod tests {
     async fn a_late_client_takes_what_is_due_without_waiting() {
         let desk = Desk::new(Clock::start(), 1, Arc::default());
         let start = Instant::now() - Duration::from_secs(1);
-        let pacer = Pacer::new(schedule(10.0), start).unwrap();
+        let pacer = Pacer::new(schedule(10.0), Timer::register().unwrap(), start);
         for k in 0..10 {
             let arrival = pacer.next(&desk).await.unwrap();
             assert_eq!(arrival.intended, start + Duration::from_millis(100 * k));
@@ -204,7 +208,7 @@ mod tests {
     async fn waiting_clients_are_let_go_in_order_and_never_early() {
         let desk = Desk::new(Clock::start(), 1, Arc::default());
         let start = Instant::now() + Duration::from_millis(5);
-        let pacer = Pacer::new(schedule(1000.0), start).unwrap();
+        let pacer = Pacer::new(schedule(1000.0), Timer::register().unwrap(), start);
         let clients = async { tokio::join!(pacer.next(&desk), pacer.next(&desk), pacer.next(&desk)) };
         let (a, b, c) = tokio::select! {
             all = clients => all,
@@ -222,7 +226,7 @@ mod tests {
     async fn what_was_due_at_the_stop_is_accounted_for() {
         let desk = Desk::new(Clock::start(), 1, Arc::default());
         let stop = Instant::now();
-        let pacer = Pacer::new(schedule(10.0), stop - Duration::from_millis(450)).unwrap();
+        let pacer = Pacer::new(schedule(10.0), Timer::register().unwrap(), stop - Duration::from_millis(450));
         assert!(pacer.next(&desk).await.is_some());
         desk.stop(stop);
         pacer.close(&desk, stop);

@@ -4,7 +4,7 @@ use super::client::{Client, Line, Pace};
 use super::collector::Message;
 use super::connection::{CONNECT, Own, Route};
 use super::desk::{Counters, Desk};
-use super::pacer::Pacer;
+use super::pacer::{Pacer, Timer};
 use super::pool::{Pooled, Shared};
 use super::profile::Profile;
 use super::schedule::Schedule;
@@ -84,20 +84,19 @@ impl Plan {
 
     async fn work(self, mut ends: Ends) {
         let desk = Rc::new(Desk::new(self.clock, self.route.transactions.len(), ends.counters.clone()));
-        let connected = self.connect().await;
-        let (said, lines) = match connected {
-            Ok(lines) => (Ok(()), lines),
-            Err(error) => (Err(error), Vec::new()),
+        let (lines, timer) = match self.prepare().await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let _ = ends.ready.send(Err(error));
+                return;
+            }
         };
-        if ends.ready.send(said).is_err() {
+        if ends.ready.send(Ok(())).is_err() {
             return;
         }
         let Some(Command::Go(start)) = ends.commands.recv().await else { return };
         desk.begin(start);
-        let pacer = match self.pacer(start) {
-            Ok(pacer) => pacer,
-            Err(error) => panic!("no timer for the load: {error}"),
-        };
+        let pacer = timer.and_then(|timer| self.pacer(timer, start));
         let mut pacing = JoinSet::new();
         if let Some(pacer) = pacer.clone() {
             pacing.spawn_local(async move { pacer.run().await });
@@ -135,6 +134,12 @@ impl Plan {
         (self.thread..self.load.clients).step_by(self.threads as usize)
     }
 
+    /// All that can fail before the load begins.
+    async fn prepare(&self) -> Result<(Vec<(u32, Line)>, Option<Timer>), LoadError> {
+        let timer = matches!(self.load.profile, Profile::Open(_)).then(Timer::register).transpose();
+        Ok((self.connect().await?, timer.map_err(LoadError::Thread)?))
+    }
+
     async fn connect(&self) -> Result<Vec<(u32, Line)>, LoadError> {
         if let Some(shared) = &self.pool {
             if self.thread == 0 {
@@ -156,11 +161,11 @@ impl Plan {
         Ok(lines)
     }
 
-    fn pacer(&self, start: Instant) -> std::io::Result<Option<Rc<Pacer>>> {
-        let Profile::Open(open) = &self.load.profile else { return Ok(None) };
+    fn pacer(&self, timer: Timer, start: Instant) -> Option<Rc<Pacer>> {
+        let Profile::Open(open) = &self.load.profile else { return None };
         let seed = self.seed.wrapping_add(u64::from(self.thread));
         let schedule = Schedule::new(open, self.thread, self.threads, seed);
-        Ok(Some(Rc::new(Pacer::new(schedule, start)?)))
+        Some(Rc::new(Pacer::new(schedule, timer, start)))
     }
 
     fn client(&self, index: u32, line: Line, desk: Rc<Desk>) -> Client {

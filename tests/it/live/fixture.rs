@@ -68,7 +68,8 @@ fn server_command(program: &str) -> Command {
     }
 }
 
-fn program_path(program: &str) -> PathBuf {
+/// Where a program of PostgreSQL is: the newest installed version, or PATH.
+pub fn program_path(program: &str) -> PathBuf {
     let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .map(|versions| versions.flatten().map(|v| v.path().join("bin").join(program)).filter(|p| p.exists()).collect())
         .unwrap_or_default();
