@@ -10,6 +10,7 @@
 //! ended, its collector and latency log included.
 
 #[path = "../tests/it/live/fixture.rs"]
+#[allow(dead_code, reason = "the live tests need more of it")]
 mod fixture;
 
 use fixture::Primary;
