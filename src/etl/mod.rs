@@ -1,1 +1,3 @@
-//! (being built)
+//! Bringing data in: where it comes from, and how it is loaded.
+
+pub mod pgbench;

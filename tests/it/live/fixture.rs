@@ -29,7 +29,7 @@ impl Primary {
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres starts");
         let limit = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while !is_ready(&data) {
             assert!(Instant::now() < limit, "the test server did not start");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -48,12 +48,26 @@ impl Primary {
     }
 }
 
+impl Primary {
+    /// kill -9 of the postmaster; its children end when they notice.
+    pub fn kill(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the server is running");
+    }
+}
+
 impl Drop for Primary {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT);
         let _ = self.child.wait();
     }
+}
+
+/// What `pg_ctl` waits for, too: the eighth line of `postmaster.pid`.
+fn is_ready(data: &Path) -> bool {
+    let status = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    status.lines().nth(7).is_some_and(|line| line.trim() == "ready")
 }
 
 /// A server program, run as `postgres` when the tests run as root.
@@ -68,7 +82,8 @@ fn server_command(program: &str) -> Command {
     }
 }
 
-fn program_path(program: &str) -> PathBuf {
+/// Where a program of PostgreSQL is: the newest installed version, or PATH.
+pub fn program_path(program: &str) -> PathBuf {
     let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .map(|versions| versions.flatten().map(|v| v.path().join("bin").join(program)).filter(|p| p.exists()).collect())
         .unwrap_or_default();

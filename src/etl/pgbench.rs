@@ -1,0 +1,112 @@
+//! pgbench's four tables, as `pgbench -i` makes them (`initCreateTables`, `initGenerateData` and `initCreatePKeys` of
+//! `src/bin/pgbench/pgbench.c`), so that figures compare line for line.
+
+use crate::workload::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
+use std::pin::{Pin, pin};
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error};
+
+/// Rows between two calls of the progress callback.
+const REPORT_EVERY: i64 = 100_000;
+
+/// Makes pgbench's tables anew at `scale` and fills them: 1 branch, 10 tellers and 100,000 accounts for each unit.
+/// `progress` is told how many of how many accounts are there.
+///
+/// One transaction creates, copies and indexes, so that rows are frozen as they come and, under `wal_level = minimal`,
+/// are not logged either; statistics and the visibility map follow by `VACUUM ANALYZE`. What stood there under these
+/// names is dropped.
+pub async fn fill(client: &Client, scale: u32, mut progress: impl FnMut(u64, u64)) -> Result<(), Error> {
+    let account = if scale < BIGINT_SCALE { Type::INT4 } else { Type::INT8 };
+    client.batch_execute("BEGIN").await?;
+    let filled = async {
+        client.batch_execute(&tables(&account)).await?;
+        branches_and_tellers(client, scale).await?;
+        accounts(client, scale, &account, &mut progress).await?;
+        client
+            .batch_execute(
+                "ALTER TABLE pgbench_branches ADD PRIMARY KEY (bid);
+                 ALTER TABLE pgbench_tellers ADD PRIMARY KEY (tid);
+                 ALTER TABLE pgbench_accounts ADD PRIMARY KEY (aid);",
+            )
+            .await
+    };
+    if let Err(error) = filled.await {
+        // The first error is the one to tell; a rollback that fails ends with the session anyway.
+        let _ = client.batch_execute("ROLLBACK").await;
+        return Err(error);
+    }
+    client.batch_execute("COMMIT").await?;
+    for table in ["pgbench_branches", "pgbench_tellers", "pgbench_accounts", "pgbench_history"] {
+        client.batch_execute(&format!("VACUUM ANALYZE {table}")).await?;
+    }
+    Ok(())
+}
+
+/// The fillers make rows 100 bytes long, as TPC-B wants; fill factor 100 is pgbench's default.
+fn tables(account: &Type) -> String {
+    let aid = if *account == Type::INT8 { "bigint" } else { "int" };
+    format!(
+        "DROP TABLE IF EXISTS pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers;
+         CREATE TABLE pgbench_history
+             (tid int, bid int, aid {aid}, delta int, mtime timestamp, filler char(22));
+         CREATE TABLE pgbench_tellers
+             (tid int NOT NULL, bid int, tbalance int, filler char(84)) WITH (fillfactor = 100);
+         CREATE TABLE pgbench_accounts
+             (aid {aid} NOT NULL, bid int, abalance int, filler char(84)) WITH (fillfactor = 100);
+         CREATE TABLE pgbench_branches
+             (bid int NOT NULL, bbalance int, filler char(88)) WITH (fillfactor = 100);"
+    )
+}
+
+/// Theirs have no filler (null), the accounts' is blank.
+async fn branches_and_tellers(client: &Client, scale: u32) -> Result<(), Error> {
+    let (branches, tellers) = (BRANCHES * i64::from(scale), TELLERS * i64::from(scale));
+    client
+        .batch_execute(&format!(
+            "INSERT INTO pgbench_branches (bid, bbalance) SELECT bid, 0 FROM generate_series(1, {branches}) AS bid;
+             INSERT INTO pgbench_tellers (tid, bid, tbalance)
+                 SELECT tid, (tid - 1) / {TELLERS} + 1, 0 FROM generate_series(1, {tellers}) AS tid;"
+        ))
+        .await
+}
+
+async fn accounts(
+    client: &Client,
+    scale: u32,
+    account: &Type,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<(), Error> {
+    let copy = "COPY pgbench_accounts (aid, bid, abalance, filler) FROM STDIN (FORMAT binary, FREEZE)";
+    let types = [account.clone(), Type::INT4, Type::INT4, Type::BPCHAR];
+    let mut rows = pin!(BinaryCopyInWriter::new(client.copy_in(copy).await?, &types));
+    let all = ACCOUNTS * i64::from(scale);
+    for aid in 1..=all {
+        write(rows.as_mut(), aid, account).await?;
+        if aid % REPORT_EVERY == 0 || aid == all {
+            progress(aid as u64, all as u64);
+        }
+    }
+    rows.finish().await?;
+    Ok(())
+}
+
+/// An account: the server pads the empty filler with blanks.
+async fn write(rows: Pin<&mut BinaryCopyInWriter>, aid: i64, account: &Type) -> Result<(), Error> {
+    let bid = ((aid - 1) / ACCOUNTS + 1) as i32;
+    let narrow = aid as i32;
+    let aid: &(dyn ToSql + Sync) = if *account == Type::INT8 { &aid } else { &narrow };
+    rows.write(&[aid, &bid, &0i32, &""]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_numbers_widen_at_the_threshold() {
+        assert!(tables(&Type::INT4).contains("(aid int NOT NULL"));
+        assert!(tables(&Type::INT8).contains("(aid bigint NOT NULL"));
+        assert!(tables(&Type::INT8).contains("bid int, aid bigint, delta int"));
+    }
+}
