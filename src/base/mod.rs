@@ -3,6 +3,7 @@
 //! that kills servers when the harness dies, units, the clock, histograms.
 
 pub mod clock;
+pub mod ranges;
 pub mod units;
 
 /// Names that a scenario gives to nodes, loads, phases and steps.
