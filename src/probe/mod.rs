@@ -1,6 +1,8 @@
 //! Active checks: the ledger of acknowledged writes, commit-to-visible lag, standbys streaming again,
 //! throughput back in its band.
 
+mod apart;
+pub mod ledger;
 pub mod recovery;
 
 use crate::base::units::Time;
