@@ -3,6 +3,7 @@
 //! that kills servers when the harness dies, units, the clock, histograms.
 
 pub mod clock;
+pub mod histogram;
 pub mod ranges;
 pub mod units;
 

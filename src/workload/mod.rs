@@ -1,11 +1,41 @@
 //! Traffic: a load is a mix of weighted transactions, sent by clients under a profile, and every
 //! one of them is timed from the instant it was meant to start.
+//!
+//! ```text
+//! Running ──────▶ collector (a thread): intervals ─▶ phases, latency log, points
+//!   start, phase,      │ cut, stop        ▲ slices
+//!   live, stop         ▼                  │
+//!                 worker (a thread each, single-threaded runtime)
+//!                   clients ─▶ desk       clients own a connection, or share a pool
+//!                   pacer: due instants of an open loop
+//! ```
+//!
+//! *response* = done − intended, *service* = done − sent, *wait* = sent − intended. In an open loop a transaction is
+//! intended when the schedule says; in a closed loop when its client's last one ended. Only completed transactions
+//! are in the histograms; the others are counted by cause, and every one that was started is accounted for.
+//! A latency log has the tags `TRANSACTION.{response,service,wait}`, `generator.late` and `pool_wait`, in µs.
 
+mod client;
+mod collector;
+mod connection;
+mod desk;
 pub mod mix;
+mod outcome;
+mod pacer;
+mod pool;
 pub mod profile;
+mod running;
+mod schedule;
+mod tally;
+mod transaction;
+mod worker;
 
 pub use mix::Mix;
+pub use outcome::{Account, Outcome, Throughput};
 pub use profile::Profile;
+pub use running::{Live, LoadError, Running, Setup, Target};
+pub use schedule::Schedule;
+pub use transaction::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};
