@@ -4,6 +4,8 @@
 mod apart;
 pub mod ledger;
 pub mod recovery;
+pub mod streaming;
+pub mod visibility;
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! When throughput is back in its band after a fault: pure arithmetic on counted transactions.
 //!
-//! Completed transactions are counted in bins of [`BIN`]. The bins that lie wholly in the steady
+//! Completed transactions are counted in bins of 100 ms. The bins that lie wholly in the steady
 //! stretch before the fault give the *steady mean*, the smallest and the largest steady bin. Throughput
 //! has recovered at the start of the first bin, not before the one that the fault fell into,
 //!
@@ -14,10 +14,11 @@
 //! can see.
 
 use crate::metric::Value;
+use crate::workload::Throughput;
 use std::time::Duration;
 
 /// Width of a bin.
-pub const BIN: Duration = Duration::from_millis(100);
+const BIN: Duration = Throughput::BIN;
 
 /// Bins in a second: the moving mean's width, how long it must hold, and the least steady stretch.
 const SECOND: usize = 10;
@@ -25,32 +26,35 @@ const SECOND: usize = 10;
 /// The share of the steady mean that counts as being back.
 const BACK: f64 = 0.9;
 
-/// `load.recovered` of `load`; none when throughput did not come back, or when the steady stretch is
-/// shorter than 1 s or saw no transaction.
-///
-/// `bins` counts completed transactions per [`BIN`], the first bin beginning at the clock's zero; the last
-/// one is complete. `steady_from` and `fault` are on the same clock.
-pub fn value(load: &str, bins: &[u64], steady_from: Duration, fault: Duration) -> Option<Value> {
-    let after = recovered(bins, steady_from, fault)?;
+/// `load.recovered` of `load`, whose steady stretch began at `steady_from`; none when throughput did not come
+/// back, or when the steady stretch is shorter than 1 s or saw no transaction.
+pub fn value(load: &str, throughput: &Throughput, steady_from: Duration, fault: Duration) -> Option<Value> {
+    let after = recovered(throughput.bins(), steady_from, fault)?;
     Some(Value::new("load.recovered", after.as_secs_f64()).subject(load))
 }
 
-/// Time from `fault` until throughput is back (see [`value`]); zero when it never left its band.
-pub fn recovered(bins: &[u64], steady_from: Duration, fault: Duration) -> Option<Duration> {
-    let index = |at: Duration| (at.as_nanos() / BIN.as_nanos()) as usize;
-    let hit = index(fault);
-    let steady = bins.get(index(steady_from + BIN - Duration::from_nanos(1))..hit)?;
+/// Time from `fault` until throughput is back (see above); zero when it never left its band.
+///
+/// `bins` are successive ones of 100 ms, each with its begin on the clock of `steady_from` and `fault`; the last one,
+/// in which counting ended, is left out.
+fn recovered(bins: impl Iterator<Item = (Duration, u64)>, steady_from: Duration, fault: Duration) -> Option<Duration> {
+    let mut bins: Vec<(Duration, u64)> = bins.collect();
+    bins.pop();
+    let steady_begins = bins.partition_point(|&(begin, _)| begin < steady_from);
+    let hit = bins.partition_point(|&(begin, _)| begin + BIN <= fault);
+    let counts: Vec<u64> = bins.iter().map(|&(_, count)| count).collect();
+    let steady = counts.get(steady_begins..hit)?;
     let (smallest, largest) = (*steady.iter().min()?, *steady.iter().max()?);
-    if steady.len() < SECOND || largest == 0 {
+    if steady.len() < SECOND || largest == 0 || hit == counts.len() {
         return None;
     }
     let enough = BACK * steady.iter().sum::<u64>() as f64 / steady.len() as f64 * SECOND as f64;
-    let in_band = |from: usize| {
-        let window = bins.get(from..from + SECOND);
-        window.is_some_and(|window| window.iter().map(|&n| n.min(largest)).sum::<u64>() as f64 >= enough)
+    let holds = |from: usize| {
+        let window = counts.get(from..from + SECOND);
+        window.is_some_and(|window| window.iter().map(|&count| count.min(largest)).sum::<u64>() as f64 >= enough)
     };
-    let mut back = (hit..bins.len()).filter(|&i| bins[i] >= smallest && (i..=i + SECOND).all(in_band));
-    back.next().map(|i| (BIN * i as u32).saturating_sub(fault))
+    let mut back = (hit..counts.len()).filter(|&i| counts[i] >= smallest && (i..=i + SECOND).all(holds));
+    back.next().map(|i| bins[i].0.saturating_sub(fault))
 }
 
 #[cfg(test)]
@@ -68,8 +72,13 @@ mod tests {
         parts.iter().flat_map(|&(n, times)| std::iter::repeat_n(n, times)).collect()
     }
 
+    /// The bins with their begins, and the unfinished one that is left out.
+    fn dated(counts: &[u64]) -> impl Iterator<Item = (Duration, u64)> {
+        counts.iter().chain(&[1000]).enumerate().map(|(i, &count)| (BIN * i as u32, count))
+    }
+
     fn recovered_after(parts: &[(u64, usize)]) -> Option<Duration> {
-        recovered(&bins(50, &after(parts)), Duration::ZERO, FAULT)
+        recovered(dated(&bins(50, &after(parts))), Duration::ZERO, FAULT)
     }
 
     #[test]
@@ -118,17 +127,10 @@ mod tests {
     #[test]
     fn without_a_steady_second_there_is_no_band() {
         let all = bins(50, &after(&[(0, 10), (50, 40)]));
-        assert_eq!(recovered(&all, Duration::from_millis(4050), FAULT), None);
-        assert!(recovered(&all, Duration::from_millis(4000), FAULT).is_some());
-        assert_eq!(recovered(&[0; 90], Duration::ZERO, FAULT), None, "no load, no band");
-        assert_eq!(recovered(&all[..20], Duration::ZERO, FAULT), None, "a fault beyond the bins");
-        assert_eq!(recovered(&all, FAULT + FAULT, FAULT), None);
-    }
-
-    #[test]
-    fn the_value_names_its_load() {
-        let value = value("app", &bins(50, &after(&[(0, 10), (50, 40)])), Duration::ZERO, FAULT).unwrap();
-        assert_eq!((value.metric, value.subject.as_deref()), ("load.recovered", Some("app")));
-        assert!((value.value - 0.97).abs() < 1e-9);
+        assert_eq!(recovered(dated(&all), Duration::from_millis(4050), FAULT), None);
+        assert!(recovered(dated(&all), Duration::from_millis(4000), FAULT).is_some());
+        assert_eq!(recovered(dated(&[0; 90]), Duration::ZERO, FAULT), None, "no load, no band");
+        assert_eq!(recovered(dated(&all[..20]), Duration::ZERO, FAULT), None, "a fault beyond the bins");
+        assert_eq!(recovered(dated(&all), FAULT + FAULT, FAULT), None);
     }
 }
