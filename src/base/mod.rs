@@ -14,6 +14,7 @@ pub mod hunt;
 pub mod inventory;
 pub mod proc;
 pub mod histogram;
+pub mod ranges;
 pub mod units;
 pub mod user;
 pub mod wait;

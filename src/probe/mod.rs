@@ -1,6 +1,12 @@
 //! Active checks: the ledger of acknowledged writes, commit-to-visible lag, standbys streaming again,
 //! throughput back in its band.
 
+mod apart;
+pub mod ledger;
+pub mod recovery;
+pub mod streaming;
+pub mod visibility;
+
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};
 

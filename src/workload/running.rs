@@ -59,7 +59,9 @@ pub enum LoadError {
     #[error("a client could not start: {0}")]
     Connect(WireError),
     /// No server could be used in time.
-    #[error("`{to}` had no server for the load within {limit:?}\nhint: see the servers' logs, and whether the login is right")]
+    #[error(
+        "`{to}` had no server for the load within {limit:?}\nhint: see the servers' logs, and whether the login is right"
+    )]
     Nobody {
         /// The load's target.
         to: String,
@@ -117,8 +119,7 @@ impl Running {
         // A thread without a client would only be counted as idle.
         let threads = load.threads.clamp(1, load.clients);
         let (collector, inbox) = mpsc::channel();
-        let mut running =
-            Running { collector, counters: Vec::new(), clock: setup.clock, threads: Vec::new() };
+        let mut running = Running { collector, counters: Vec::new(), clock: setup.clock, threads: Vec::new() };
         let (mut workers, mut ready) = (Vec::new(), Vec::new());
         for thread in 0..threads {
             let plan = Plan {

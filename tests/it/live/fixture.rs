@@ -71,7 +71,7 @@ fn is_ready(data: &Path) -> bool {
 }
 
 /// A server program, run as `postgres` when the tests run as root.
-fn server_command(program: &str) -> Command {
+pub fn server_command(program: &str) -> Command {
     let path = program_path(program);
     if nix::unistd::geteuid().is_root() {
         let mut command = Command::new("setpriv");
@@ -91,12 +91,12 @@ pub fn program_path(program: &str) -> PathBuf {
     found.pop().unwrap_or_else(|| PathBuf::from(program))
 }
 
-fn open_to_all(dir: &Path) {
+pub fn open_to_all(dir: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777)).expect("chmod");
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command.output().expect("PostgreSQL's programs are needed: apt-get install postgresql");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,0 +1,228 @@
+//! Commit-to-visible lag on every standby, as bounds on one clock.
+//!
+//! A writer sets a marker on whichever server accepts writes; on every other server a poller with a connection of its
+//! own asks for it while a write is not yet seen there. How the bounds follow from that is in `lag`.
+//! A standby that is away stays a target: its writes are late, or unseen. One that was promoted is none any more.
+//!
+//! Summary: `lag.visible.*`, with `a>s1` (from, to) as subject. Points: measurement `lag_visible`, every second.
+
+mod lag;
+
+use super::Visibility;
+use super::apart::{Apart, Stop};
+use crate::base::clock::Clock;
+use crate::metric::{Points, Value};
+use crate::pg::connect::connect;
+use crate::pg::find::Finder;
+use crate::pg::{Host, Login};
+use lag::Target;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_postgres::Client;
+
+/// The table: one row, with the column `marker bigint`.
+pub const TABLE: &str = "pgbench_rs_visibility";
+
+/// Longest time for connecting, and for one poll.
+const ANSWER: Duration = Duration::from_secs(1);
+/// Longest time for a write; a synchronous standby may hold it up.
+const WRITE: Duration = Duration::from_secs(5);
+/// Time between attempts to connect; the resolution at which a returning standby is seen.
+const RETRY: Duration = Duration::from_millis(50);
+/// Time between looks at a server that nothing is waited for on: it may have become a standby.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long the last writes are waited for at the end.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// Creates the probe's table with its row. To be done before the trial, or in the template.
+pub async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let create = format!("CREATE TABLE IF NOT EXISTS {TABLE} (marker bigint NOT NULL)");
+    client.batch_execute(&format!("{create}; TRUNCATE {TABLE}; INSERT INTO {TABLE} VALUES (0)")).await
+}
+
+/// The probe at work.
+#[derive(Debug)]
+pub struct Running {
+    probing: Apart<Vec<Value>>,
+}
+
+impl Running {
+    /// Starts the writer and a poller for each of `hosts`, on a thread of their own; they connect as they can.
+    pub fn start(
+        settings: &Visibility,
+        hosts: Vec<Host>,
+        login: Login,
+        clock: Clock,
+        points: Points,
+    ) -> io::Result<Running> {
+        let probe = Probe {
+            every: settings.every.0,
+            poll: settings.poll.0,
+            finder: Finder::new(hosts.clone(), login.clone(), ANSWER),
+            targets: hosts.into_iter().map(Watched::new).collect(),
+            login,
+            clock,
+        };
+        Ok(Running { probing: Apart::start("visibility", |stop| run(Arc::new(probe), points, stop))? })
+    }
+
+    /// Stops the writer, gives its last writes up to a second to be seen, and sums up.
+    pub async fn stop(self) -> Vec<Value> {
+        self.probing.stop().await
+    }
+}
+
+struct Probe {
+    every: Duration,
+    poll: Duration,
+    finder: Arc<Finder>,
+    targets: Vec<Watched>,
+    login: Login,
+    clock: Clock,
+}
+
+/// A server that may be a target.
+struct Watched {
+    host: Host,
+    target: Mutex<Target>,
+    /// There is something to wait for.
+    wake: Notify,
+}
+
+impl Watched {
+    fn new(host: Host) -> Watched {
+        Watched { target: Mutex::new(Target::new(&host.node)), wake: Notify::new(), host }
+    }
+
+    /// A target is consistent after each of its operations, whoever panicked.
+    fn target(&self) -> MutexGuard<'_, Target> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run(probe: Arc<Probe>, points: Points, mut stop: Stop) -> Vec<Value> {
+    let mut pollers = JoinSet::new();
+    for i in 0..probe.targets.len() {
+        let probe = probe.clone();
+        pollers.spawn(async move { probe.watch(&probe.targets[i]).await });
+    }
+    tokio::select! {
+        () = stop.asked() => {}
+        () = probe.write() => {}
+        () = probe.publish(&points) => {}
+    }
+    let seen = async {
+        while probe.targets.iter().any(|watched| watched.target().is_behind()) {
+            sleep(probe.poll).await;
+        }
+    };
+    // What is not seen by then counts as unseen.
+    let _ = timeout(LAST_LOOK, seen).await;
+    pollers.shutdown().await;
+    probe.targets.iter().for_each(|watched| watched.target().end());
+    probe.targets.iter().flat_map(|watched| watched.target().values()).collect()
+}
+
+impl Probe {
+    /// Writes at planned instants for ever, on whichever server accepts it; instants that pass are left out.
+    async fn write(&self) {
+        let start = self.clock.elapsed();
+        let mut marker = 0;
+        loop {
+            let host = self.finder.writable().await;
+            if let Ok(client) = connect(&host, &self.login, ANSWER).await {
+                // However that ended, the server is asked for anew.
+                let _ = self.write_on(&client, &host, start, &mut marker).await;
+            }
+            self.finder.lost(&host).await;
+            sleep(RETRY).await;
+        }
+    }
+
+    async fn write_on(
+        &self,
+        client: &Client,
+        host: &Host,
+        start: Duration,
+        marker: &mut i64,
+    ) -> Result<(), tokio_postgres::Error> {
+        let update = client.prepare(&format!("UPDATE {TABLE} SET marker = $1")).await?;
+        let held: i64 = client.query_one(&format!("SELECT marker FROM {TABLE}"), &[]).await?.try_get(0)?;
+        self.targets.iter().for_each(|watched| watched.target().survived(held));
+        *marker = held.max(*marker);
+        loop {
+            let now = self.clock.elapsed();
+            let passed = now.saturating_sub(start).as_nanos() / self.every.as_nanos().max(1);
+            let due = start + self.every.saturating_mul(passed as u32 + 1);
+            sleep_until(self.clock.instant(due).into()).await;
+            *marker += 1;
+            let sent = self.clock.elapsed();
+            for watched in &self.targets {
+                watched.target().sent(*marker, &host.node, sent);
+                watched.wake.notify_one();
+            }
+            let written = timeout(WRITE, client.execute(&update, &[marker])).await;
+            let acked = self.clock.elapsed();
+            for watched in &self.targets {
+                match written {
+                    Ok(Ok(1)) => watched.target().acked(*marker, acked),
+                    _ => watched.target().not_acked(*marker),
+                }
+            }
+            match written {
+                Ok(rows) => rows?,
+                Err(_) => return Ok(()),
+            };
+        }
+    }
+
+    /// Polls one server for ever.
+    async fn watch(&self, watched: &Watched) {
+        loop {
+            if let Ok(client) = connect(&watched.host, &self.login, ANSWER).await {
+                // It went away, or does not hold the table yet; what it had not shown stays waited for.
+                let _ = self.poll_on(&client, watched).await;
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    async fn poll_on(&self, client: &Client, watched: &Watched) -> Result<(), tokio_postgres::Error> {
+        let query = client.prepare(&format!("SELECT pg_is_in_recovery(), marker FROM {TABLE}")).await?;
+        loop {
+            let sent = self.clock.elapsed();
+            let Ok(answer) = timeout(ANSWER, client.query_one(&query, &[])).await else { return Ok(()) };
+            let row = answer?;
+            let done = self.clock.elapsed();
+            let (standby, marker) = (row.try_get(0)?, row.try_get(1)?);
+            let waiting = {
+                let mut target = watched.target();
+                target.polled(standby, marker, sent, done);
+                target.is_waiting()
+            };
+            if waiting {
+                sleep_until(self.clock.instant(sent + self.poll).into()).await;
+            } else {
+                // The wake-up of a write that was sent meanwhile is kept.
+                let _ = timeout(IDLE, watched.wake.notified()).await;
+            }
+        }
+    }
+
+    /// Sends points for ever, on whole seconds of the trial's clock.
+    async fn publish(&self, points: &Points) {
+        let mut due = self.clock.elapsed();
+        loop {
+            due = Duration::from_secs(due.as_secs() + 1);
+            sleep_until(self.clock.instant(due).into()).await;
+            let all: Vec<_> = self.targets.iter().flat_map(|watched| watched.target().points(due)).collect();
+            if !all.is_empty() {
+                points.send(all);
+            }
+        }
+    }
+}
