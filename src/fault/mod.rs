@@ -3,7 +3,6 @@
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 /// `act = { kind = … }` of a step. Targets are `@primary`, `@standbys` or a node's name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,7 +25,7 @@ pub enum Fault {
 #[serde(deny_unknown_fields)]
 pub struct Kill {
     /// Which servers.
-    pub of: Spanned<String>,
+    pub of: String,
 }
 
 /// Settings of [`Fault::Stop`].
@@ -34,7 +33,7 @@ pub struct Kill {
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// Which servers.
-    pub of: Spanned<String>,
+    pub of: String,
     /// `fast` or `immediate`.
     pub mode: StopMode,
 }
@@ -54,7 +53,7 @@ pub enum StopMode {
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
     /// Which servers.
-    pub of: Spanned<String>,
+    pub of: String,
     /// Which of their processes.
     #[serde(default)]
     pub what: FreezeWhat,
@@ -78,7 +77,7 @@ pub enum FreezeWhat {
 #[serde(deny_unknown_fields)]
 pub struct PauseReplay {
     /// Which standbys.
-    pub of: Spanned<String>,
+    pub of: String,
 }
 
 /// Settings of [`Fault::Switchover`].
@@ -87,7 +86,7 @@ pub struct PauseReplay {
 pub struct Switchover {
     /// The standby to promote; the manager elects one when absent.
     #[serde(default)]
-    pub to: Option<Spanned<String>>,
+    pub to: Option<String>,
     /// How long the standby may take to catch up before the switchover is rolled back.
     #[serde(default = "ten_seconds")]
     pub timeout: Time,

@@ -9,7 +9,6 @@ pub use profile::Profile;
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 /// A load as written: `[load.NAME]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,7 +26,7 @@ pub struct Load {
     pub threads: u32,
     /// `@primary` (whoever accepts writes), `@standbys` (clients spread over them) or a node.
     #[serde(default = "primary")]
-    pub to: Spanned<String>,
+    pub to: String,
     /// Longest a transaction may take from being sent; then its connection is dropped.
     #[serde(default)]
     pub timeout: Option<Time>,
@@ -40,6 +39,6 @@ fn one() -> u32 {
     1
 }
 
-fn primary() -> Spanned<String> {
-    Spanned::new(0..0, "@primary".into())
+fn primary() -> String {
+    "@primary".into()
 }
