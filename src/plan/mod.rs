@@ -1,7 +1,14 @@
 //! Everything resolved: which variants there are, which trials in which order, with which seeds.
 //! Nothing here is decided later but what only the machine can say.
 
+mod estimate;
+mod order;
+mod print;
+
+pub use estimate::Estimate;
+
 use crate::scenario::Scenario;
+use crate::scenario::read::Document;
 use serde::{Deserialize, Serialize};
 
 /// What a run will do.
@@ -26,12 +33,14 @@ pub struct Variant {
     pub name: String,
     /// Level by axis.
     pub levels: Vec<(String, String)>,
-    /// The scenario with those levels in force.
+    /// What the levels set: path and value, as typed after `--set`.
+    pub patches: Vec<(String, String)>,
+    /// The scenario with those levels in force, and without axes.
     pub scenario: Scenario,
 }
 
 /// One repetition of a variant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
     /// Which repetition of its variant, from 1.
     pub trial: u32,
@@ -39,6 +48,35 @@ pub struct Trial {
     pub variant: usize,
     /// Place in the run, from 1.
     pub position: u32,
-    /// Seed of everything random in it.
+    /// Seed of everything random in it; the same for all variants of a round, so that they meet the same draws.
     pub seed: u64,
+}
+
+/// Resolves a scenario: each combination of levels as often as there are trials, interleaved.
+pub fn expand(document: &Document) -> Plan {
+    let scenario = &document.scenario;
+    let variants: Vec<Variant> = document
+        .combinations
+        .iter()
+        .map(|combination| Variant {
+            name: combination.name(),
+            levels: combination.levels.clone(),
+            patches: combination.patches.clone(),
+            scenario: combination.scenario.clone(),
+        })
+        .collect();
+    Plan {
+        scenario: scenario.name.clone(),
+        question: scenario.question.clone(),
+        answer: scenario.answer.clone(),
+        trials: order::trials(scenario.design.order, variants.len(), scenario.trials, scenario.seed),
+        variants,
+    }
+}
+
+impl Plan {
+    /// The variant of a trial.
+    pub fn variant(&self, trial: &Trial) -> &Variant {
+        &self.variants[trial.variant]
+    }
 }

@@ -1,7 +1,26 @@
 //! The scenario language: what a person writes, read with positions and checked as a whole.
 //!
 //! The types here are the file's shape and nothing more; the kinds (faults, mixes, profiles, …) bring
-//! theirs from the rooms that act on them. Reading is in `read`, judging in `check`.
+//! theirs from the rooms that act on them. [`read`] goes from text to checked variants, and every
+//! problem it finds carries the place in the text ([`error`]). A place is found by its path
+//! (`load.app.clients`), the same path that `--set` and the levels of an axis use, so the types need
+//! no positions of their own and go through JSON unchanged.
+//!
+//! ```text
+//! text ─toml─▶ tree ─path::set (--set, level)─▶ tree ─shape─▶ Scenario ─check─▶ findings ─error─▶ Problem
+//! ```
+
+mod check;
+pub mod error;
+mod near;
+mod path;
+pub mod read;
+mod setting;
+mod shape;
+pub mod shipped;
+mod source;
+mod standby_names;
+pub mod topology;
 
 use crate::base::{Name, units::Time};
 use crate::fault::Fault;
@@ -12,7 +31,11 @@ use crate::workload::Load;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use toml::Spanned;
+
+pub use error::{Problem, ScenarioErrors};
+pub use near::near;
+pub use setting::{SettingValue, Settings};
+pub use source::Source;
 
 /// A scenario as written. One variant of it (its levels patched in) has the same shape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,7 +50,7 @@ pub struct Scenario {
     pub about: Option<String>,
     /// The metrics that the verdict is about; all else is context.
     #[serde(default)]
-    pub answer: Vec<Spanned<String>>,
+    pub answer: Vec<String>,
     /// Repetitions of each variant.
     #[serde(default = "one")]
     pub trials: u32,
@@ -61,7 +84,7 @@ pub struct Scenario {
     pub design: Design,
     /// What must hold for a trial to be believed.
     #[serde(default)]
-    pub valid: IndexMap<Spanned<String>, Bound>,
+    pub valid: IndexMap<String, Bound>,
     /// What is expected of the world.
     #[serde(default)]
     pub claim: Vec<Claim>,
@@ -80,7 +103,7 @@ pub struct Node {
     pub role: Role,
     /// The node that a standby streams from.
     #[serde(default)]
-    pub follows: Option<Spanned<String>>,
+    pub follows: Option<String>,
     /// How many of them: `s` with `count = 2` gives `s1` and `s2`. Absent: one, called as the key.
     #[serde(default)]
     pub count: Option<u32>,
@@ -111,9 +134,6 @@ pub enum Role {
     Standby,
 }
 
-/// Settings (GUCs) by name.
-pub type Settings = IndexMap<Spanned<String>, Spanned<toml::Value>>;
-
 /// `[postgres]`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,7 +148,7 @@ pub struct Postgres {
 #[serde(deny_unknown_fields)]
 pub struct Phase {
     /// Its name, by which paths address it.
-    pub name: Spanned<String>,
+    pub name: String,
     /// How long it lasts.
     pub lasts: Time,
     /// What is done in it.
@@ -165,7 +185,7 @@ pub struct Design {
     pub order: Order,
     /// Combinations (level by axis) that are left out.
     #[serde(default)]
-    pub skip: Vec<IndexMap<Spanned<String>, Spanned<String>>>,
+    pub skip: Vec<IndexMap<String, String>>,
 }
 
 /// In which order trials of different variants follow each other; never all of A and then all of B.
@@ -225,13 +245,13 @@ impl<'de> Deserialize<'de> for Limit {
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// Which metric.
-    pub metric: Spanned<String>,
+    pub metric: String,
     /// Of which phase; absent: of the whole trial.
     #[serde(default)]
-    pub phase: Option<Spanned<String>>,
+    pub phase: Option<String>,
     /// For which levels of which axes; absent: all.
     #[serde(default)]
-    pub when: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    pub when: IndexMap<String, Vec<String>>,
     /// Must hold in every trial.
     #[serde(default)]
     pub every_trial: Option<Bound>,

@@ -39,7 +39,6 @@ pub use transaction::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 /// A load as written: `[load.NAME]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,7 +56,7 @@ pub struct Load {
     pub threads: u32,
     /// `@primary` (whoever accepts writes), `@standbys` (clients spread over them) or a node.
     #[serde(default = "primary")]
-    pub to: Spanned<String>,
+    pub to: String,
     /// Longest a transaction may take from being sent; then its connection is dropped.
     #[serde(default)]
     pub timeout: Option<Time>,
@@ -70,6 +69,6 @@ fn one() -> u32 {
     1
 }
 
-fn primary() -> Spanned<String> {
-    Spanned::new(0..0, "@primary".into())
+fn primary() -> String {
+    "@primary".into()
 }

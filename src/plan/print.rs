@@ -1,0 +1,261 @@
+//! A plan as text: everything that would happen.
+
+use super::{Plan, Variant};
+use crate::base::units::{Size, Time};
+use crate::fault::{Fault, FreezeWhat, StopMode};
+use crate::manager::{Fence, Manager};
+use crate::scenario::topology::NodePlan;
+use crate::scenario::{Bound, Phase, Role, Scenario};
+use crate::workload::profile::Arrivals;
+use crate::workload::{Load, Profile};
+use std::fmt::{self, Write};
+
+impl fmt::Display for Plan {
+    /// What would happen, in the order in which it would; the first variant in full, of the others what differs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.scenario, self.question)?;
+        if !self.answer.is_empty() {
+            writeln!(f, "answered by {}", self.answer.join(", "))?;
+        }
+        let Some(first) = self.variants.first() else { return Ok(()) };
+        variants(f, self)?;
+        // What levels change is shown under the variants; the rest is the same in all of them.
+        let of = if self.variants.len() > 1 { format!(" ({})", first.name) } else { String::new() };
+        writeln!(f, "\nservers{of}")?;
+        nodes(f, &first.scenario)?;
+        writeln!(f, "\nmanager{of}\n  {}", manager(&first.scenario.manager))?;
+        writeln!(f, "\nload and probes{of}")?;
+        traffic(f, &first.scenario)?;
+        writeln!(f, "\nphases of a trial{of}")?;
+        for phase in &first.scenario.phase {
+            phase_lines(f, phase)?;
+        }
+        limits(f, &first.scenario)?;
+        order(f, self)?;
+        estimate(f, self)
+    }
+}
+
+fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let rounds = plan.trials.len() / plan.variants.len().max(1);
+    let (variants, trials) = (counted(plan.variants.len(), "variant"), counted(rounds, "trial"));
+    writeln!(f, "\n{variants}, {trials} of each")?;
+    for Variant { name, patches, .. } in &plan.variants {
+        writeln!(f, "  {name}")?;
+        for (path, value) in patches {
+            writeln!(f, "    {path} = {}", if value.is_empty() { "\"\"" } else { value })?;
+        }
+    }
+    Ok(())
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn nodes(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    let nodes = scenario.nodes();
+    for node in &nodes {
+        writeln!(f, "  {}", one_node(node))?;
+    }
+    let common = |setting: &str, value: &str| {
+        nodes.iter().all(|node| node.settings.get(setting).is_some_and(|other| other == value))
+    };
+    let Some(first) = nodes.first() else { return Ok(()) };
+    for (setting, value) in first.settings.iter().filter(|(setting, value)| common(setting, value)) {
+        writeln!(f, "    {setting} = '{value}'")?;
+    }
+    for node in &nodes {
+        for (setting, value) in node.settings.iter().filter(|(setting, value)| !common(setting, value)) {
+            writeln!(f, "    {}: {setting} = '{value}'", node.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn one_node(node: &NodePlan) -> String {
+    let mut line = match (node.role, &node.follows) {
+        (Role::Primary, _) => format!("{}: primary", node.name),
+        (Role::Standby, Some(upstream)) => format!("{}: standby of {upstream}", node.name),
+        (Role::Standby, None) => format!("{}: standby", node.name),
+    };
+    if node.slot {
+        line += ", with a slot";
+    }
+    if let Some(site) = &node.site {
+        line += &format!(", at {site}");
+    }
+    if node.role == Role::Standby && node.priority == 0 {
+        line += ", never promoted";
+    }
+    if let Some(dir) = &node.dir {
+        line += &format!(", in {}", dir.display());
+    }
+    line
+}
+
+fn manager(manager: &Manager) -> String {
+    match manager {
+        Manager::None(_) => "none: what fails stays failed".to_owned(),
+        Manager::Builtin(builtin) => {
+            let detect = builtin.detect;
+            let dead = format!(
+                "builtin: checks every {}, each within {}, dead after {}",
+                detect.every,
+                detect.timeout,
+                counted(detect.misses as usize, "miss").replace("misss", "misses")
+            );
+            let promotes = if builtin.automatic { "promotes by itself" } else { "promotes only in a switchover" };
+            match builtin.fence {
+                Fence::Driver => format!("{dead}; {promotes}, after the old primary is fenced"),
+                Fence::None => format!("{dead}; {promotes}, WITHOUT fencing the old primary (unsafe)"),
+            }
+        }
+    }
+}
+
+fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    for (name, load) in &scenario.load {
+        writeln!(f, "  load {name}: {}", one_load(load))?;
+    }
+    if let Some(ledger) = &scenario.probe.ledger {
+        let writers = counted(ledger.writers as usize, "writer");
+        writeln!(f, "  ledger: {writers}, {} writes a second, each within {}", ledger.rate, ledger.timeout)?;
+    }
+    if let Some(visibility) = &scenario.probe.visibility {
+        writeln!(f, "  visibility: a write every {}, standbys polled every {}", visibility.every, visibility.poll)?;
+    }
+    let sample = &scenario.sample;
+    writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)
+}
+
+fn one_load(load: &Load) -> String {
+    let transactions = load.mix.transactions();
+    let mix = transactions.iter().map(|(what, weight)| match transactions.len() {
+        1 => what.name().to_owned(),
+        _ => format!("{}@{weight}", what.name()),
+    });
+    let profile = match &load.profile {
+        Profile::Closed(_) => "closed loop".to_owned(),
+        Profile::Open(open) => {
+            let arrivals = if open.arrivals == Arrivals::Poisson { ", Poisson arrivals" } else { "" };
+            format!("open loop of {}/s{arrivals}", open.rate)
+        }
+    };
+    let mut line = format!(
+        "{} of scale {}, {profile}, {} in {}, to {}",
+        mix.collect::<Vec<_>>().join(" "),
+        load.mix.scale(),
+        counted(load.clients as usize, "client"),
+        counted(load.threads as usize, "thread"),
+        load.to
+    );
+    if let Some(pool) = load.pool {
+        line += &format!(", through a pool of {pool}");
+    }
+    if let Some(timeout) = load.timeout {
+        line += &format!(", each within {timeout}");
+    }
+    line
+}
+
+fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase) -> fmt::Result {
+    writeln!(f, "  {} for {}", phase.name, phase.lasts)?;
+    for due in phase.schedule() {
+        let measured = if due.step.measured { ", outages are measured from here" } else { "" };
+        let until = due.until.map_or_else(String::new, |until| format!(", undone at {}", Time(until)));
+        writeln!(f, "    {:>6}  {}: {}{until}{measured}", Time(due.at).to_string(), due.name, what(&due.step.act))?;
+    }
+    Ok(())
+}
+
+/// What a fault does and to whom, in a few words.
+fn what(fault: &Fault) -> String {
+    match fault {
+        Fault::Kill(kill) => format!("kill -9 of {}", kill.of),
+        Fault::Stop(stop) => match stop.mode {
+            StopMode::Fast => format!("fast stop of {}", stop.of),
+            StopMode::Immediate => format!("immediate stop of {}", stop.of),
+        },
+        Fault::Freeze(freeze) => match freeze.what {
+            FreezeWhat::Server => format!("freeze of {}", freeze.of),
+            FreezeWhat::WalReceiver => format!("freeze of the WAL receiver of {}", freeze.of),
+            FreezeWhat::WalSenders => format!("freeze of the WAL senders of {}", freeze.of),
+        },
+        Fault::PauseReplay(pause) => format!("pause of replay on {}", pause.of),
+        Fault::Switchover(switchover) => match &switchover.to {
+            Some(to) => format!("switchover to {to}, rolled back after {}", switchover.timeout),
+            None => format!("switchover, rolled back after {}", switchover.timeout),
+        },
+    }
+}
+
+fn limits(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    if !scenario.valid.is_empty() {
+        writeln!(f, "\na trial is valid if")?;
+        for (metric, limits) in &scenario.valid {
+            writeln!(f, "  {metric} {}", range(limits))?;
+        }
+    }
+    if !scenario.claim.is_empty() {
+        writeln!(f, "\nclaimed")?;
+    }
+    for claim in &scenario.claim {
+        let phase = claim.phase.as_ref().map_or_else(String::new, |phase| format!(" in {phase}"));
+        let mut when = String::new();
+        for (axis, levels) in &claim.when {
+            write!(when, ", for {axis} {}", levels.join(" or "))?;
+        }
+        for (which, limits) in [("in every trial", &claim.every_trial), ("as median", &claim.median)] {
+            if let Some(limits) = limits {
+                writeln!(f, "  {}{phase} {} {which}{when}", claim.metric, range(limits))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn range(bound: &Bound) -> String {
+    match (bound.min, bound.max) {
+        (Some(min), Some(max)) => format!("from {} to {}", min.0, max.0),
+        (Some(min), None) => format!("at least {}", min.0),
+        (None, Some(max)) => format!("at most {}", max.0),
+        (None, None) => String::new(),
+    }
+}
+
+fn order(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    writeln!(f, "\norder of trials")?;
+    for round in plan.trials.chunks(plan.variants.len().max(1)) {
+        let names: Vec<_> = round.iter().map(|trial| plan.variant(trial).name.as_str()).collect();
+        writeln!(f, "  {:>3}  {}", round[0].trial, names.join("  "))?;
+    }
+    Ok(())
+}
+
+fn estimate(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let estimate = plan.estimate();
+    let trials = counted(plan.trials.len(), "trial");
+    writeln!(
+        f,
+        "\ntakes about {}: {} to load, then {trials} of up to {}",
+        span(estimate.duration),
+        span(estimate.loading),
+        span(estimate.trial)
+    )?;
+    writeln!(f, "needs about {} of disk", Size(estimate.disk.0.next_multiple_of(1 << 20)))?;
+    for assumption in &estimate.assumptions {
+        writeln!(f, "  {assumption}")?;
+    }
+    Ok(())
+}
+
+/// `4min 10s`
+fn span(time: Time) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, 0) => format!("{minutes}min"),
+        (minutes, seconds) => format!("{minutes}min {seconds}s"),
+    }
+}

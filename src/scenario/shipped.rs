@@ -1,0 +1,39 @@
+//! The scenarios that come with the program.
+
+use super::Source;
+use super::read::read;
+
+/// A scenario that comes with the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Shipped {
+    /// Its name, as typed after `run`.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// All of them.
+pub const SHIPPED: &[Shipped] = &[
+    Shipped { name: "failover", text: include_str!("../../scenarios/failover.toml") },
+    Shipped { name: "failover-lossy", text: include_str!("../../scenarios/failover-lossy.toml") },
+    Shipped { name: "switchover", text: include_str!("../../scenarios/switchover.toml") },
+    Shipped { name: "freeze", text: include_str!("../../scenarios/freeze.toml") },
+    Shipped { name: "baseline", text: include_str!("../../scenarios/baseline.toml") },
+];
+
+/// The one called `name`.
+pub fn find(name: &str) -> Option<&'static Shipped> {
+    SHIPPED.iter().find(|shipped| shipped.name == name)
+}
+
+impl Shipped {
+    /// As what it is read.
+    pub fn source(&self) -> Source {
+        Source::new(format!("scenarios/{}.toml", self.name), self.text)
+    }
+
+    /// What it asks; empty if its text does not read, which a test rules out.
+    pub fn question(&self) -> String {
+        read(&self.source()).map(|document| document.scenario.question).unwrap_or_default()
+    }
+}

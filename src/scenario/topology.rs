@@ -1,0 +1,127 @@
+//! What a scenario comes to once counts, roles and times are resolved.
+
+use super::{Role, Scenario, Step};
+use crate::base::Name;
+use indexmap::IndexMap;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A server to be built.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodePlan {
+    /// Its name; with a `count`, that of its entry and a number from 1.
+    pub name: Name,
+    /// The entry of `[node]` it comes from.
+    pub entry: Name,
+    /// What it is when the cluster starts.
+    pub role: Role,
+    /// The node that it streams from.
+    pub follows: Option<Name>,
+    /// Where it stands.
+    pub site: Option<String>,
+    /// Whether it uses a physical replication slot.
+    pub slot: bool,
+    /// Rank in an election; 0 is never promoted.
+    pub priority: u32,
+    /// Its settings, its own over those of all: values as `SHOW` takes them, without quotes, `@nodes` resolved.
+    pub settings: IndexMap<String, String>,
+    /// The folder in which its data directory is made, if not under `--work`.
+    pub dir: Option<PathBuf>,
+}
+
+/// What stands in a setting for the quoted names of all nodes.
+pub const ALL_NODES: &str = "@nodes";
+
+/// An instant at which a step acts.
+#[derive(Clone, Copy, Debug)]
+pub struct Due<'s> {
+    /// From the start of the phase.
+    pub at: Duration,
+    /// When it is undone, from the start of the phase; absent: at the end of the trial.
+    pub until: Option<Duration>,
+    /// The step's name.
+    pub name: &'s str,
+    /// The step.
+    pub step: &'s Step,
+}
+
+/// The step from which outages are measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'s> {
+    /// Index into [`Scenario::phase`].
+    pub phase: usize,
+    /// The step's name; of its repetitions the first counts.
+    pub name: &'s str,
+    /// The step.
+    pub step: &'s Step,
+}
+
+impl Scenario {
+    /// The servers, counts expanded, in the order of the file.
+    pub fn nodes(&self) -> Vec<NodePlan> {
+        let names: Vec<(Name, &Name)> = self.node.iter().flat_map(|(entry, node)| names(entry, node.count)).collect();
+        let all = names.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let plan = |(name, entry): (Name, &Name)| {
+            let node = self.node.get(entry)?;
+            let settings = self.postgres.settings.iter().chain(&node.settings);
+            Some(NodePlan {
+                name,
+                entry: entry.clone(),
+                role: node.role,
+                follows: node.follows.clone(),
+                site: node.site.clone(),
+                slot: node.slot,
+                priority: node.priority,
+                settings: settings
+                    .map(|(setting, value)| (setting.to_lowercase(), value.to_string().replace(ALL_NODES, &all)))
+                    .collect(),
+                dir: node.dir.clone(),
+            })
+        };
+        names.into_iter().filter_map(plan).collect()
+    }
+
+    /// The step from which outages are measured: the one marked so, or the only one there is.
+    pub fn measured(&self) -> Option<Measured<'_>> {
+        let steps = || {
+            let phases = self.phase.iter().enumerate();
+            phases.flat_map(|(phase, one)| one.steps.iter().map(move |(name, step)| Measured { phase, name, step }))
+        };
+        steps().find(|measured| measured.step.measured).or_else(|| {
+            let mut all = steps();
+            all.next().filter(|_| all.next().is_none())
+        })
+    }
+
+    /// How long all phases last together.
+    pub fn lasts(&self) -> Duration {
+        self.phase.iter().map(|phase| phase.lasts.0).sum()
+    }
+}
+
+impl super::Phase {
+    /// When its steps act, in the order of time, repetitions included.
+    pub fn schedule(&self) -> Vec<Due<'_>> {
+        let mut schedule: Vec<Due<'_>> = Vec::new();
+        for (name, step) in &self.steps {
+            let mut at = step.at.0;
+            loop {
+                schedule.push(Due { at, until: step.lasts.map(|lasts| at + lasts.0), name, step });
+                match step.every {
+                    Some(every) if !every.is_zero() && at + every.0 < self.lasts.0 => at += every.0,
+                    _ => break,
+                }
+            }
+        }
+        schedule.sort_by_key(|due| due.at);
+        schedule
+    }
+}
+
+fn names(entry: &Name, count: Option<u32>) -> Vec<(Name, &Name)> {
+    match count {
+        None => vec![(entry.clone(), entry)],
+        Some(count) => (1..=count).map(|number| (format!("{entry}{number}"), entry)).collect(),
+    }
+}
