@@ -1,7 +1,10 @@
-//! What a run can say: sampled [`Point`]s, dated [`Event`]s and summary [`Value`]s, and the
-//! [`catalogue`] in which every one of them is declared once, with its unit and which way is better.
+//! What a run can say: sampled [`Point`]s, dated [`Event`]s and summary [`Value`]s. Summary values are
+//! declared once in the [`catalogue`], with unit and which way is better; sampled measurements and their
+//! fields in [`sampled`]. [`line`] writes points as InfluxDB line protocol.
 
 pub mod catalogue;
+pub mod line;
+pub mod sampled;
 
 use std::time::Duration;
 

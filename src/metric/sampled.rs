@@ -1,0 +1,200 @@
+//! Every measurement that is ever sampled into `metrics.lp.gz`, once: its tags and its fields with
+//! type and unit. A measurement is a view and a field a column of it wherever PostgreSQL has one, under
+//! PostgreSQL's name; fields of our own carry their unit as a suffix.
+//!
+//! The list is what is *wanted*: the sampler takes of it what the server has (views lose and gain
+//! columns between major versions) and the record names the rest.
+
+/// What is sampled under one name.
+#[derive(Clone, Copy, Debug)]
+pub struct Measurement {
+    /// The view's name, or one of ours.
+    pub name: &'static str,
+    /// Tags beside `run_id, scenario, variant, trial, node, role`.
+    pub tags: &'static [&'static str],
+    /// Its fields.
+    pub fields: &'static [SampledField],
+    /// What it is, in a sentence.
+    pub about: &'static str,
+}
+
+/// A field of a [`Measurement`].
+#[derive(Clone, Copy, Debug)]
+pub struct SampledField {
+    /// The column's name.
+    pub name: &'static str,
+    /// Its type, the same in every point ever written.
+    pub kind: Kind,
+    /// `count`, `bytes`, `ms`, `s`, `us`; empty for text and truth values.
+    pub unit: &'static str,
+}
+
+/// A field's type, and whether it only ever grows between resets (rates are made at reading time).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Cumulative integer.
+    Counter,
+    /// Integer of this moment.
+    Gauge,
+    /// Cumulative real number: the times that views add up.
+    Total,
+    /// Real number of this moment.
+    Real,
+    /// Truth value.
+    Truth,
+    /// String.
+    Text,
+}
+
+const fn f(name: &'static str, kind: Kind, unit: &'static str) -> SampledField {
+    SampledField { name, kind, unit }
+}
+
+/// Standbys as their primary sees them. LSNs are bytes since `0/0`; `reply_time` is seconds since 1970.
+pub const REPLICATION: Measurement = Measurement {
+    name: "pg_stat_replication",
+    tags: &["application_name"],
+    fields: &[
+        f("state", Kind::Text, ""),
+        f("sent_lsn", Kind::Gauge, "bytes"),
+        f("write_lsn", Kind::Gauge, "bytes"),
+        f("flush_lsn", Kind::Gauge, "bytes"),
+        f("replay_lsn", Kind::Gauge, "bytes"),
+        f("write_lag", Kind::Real, "s"),
+        f("flush_lag", Kind::Real, "s"),
+        f("replay_lag", Kind::Real, "s"),
+        f("sync_priority", Kind::Gauge, "count"),
+        f("sync_state", Kind::Text, ""),
+        f("reply_time", Kind::Real, "s"),
+    ],
+    about: "WAL senders; the newest one where several have the same application_name",
+};
+
+/// The lab's database. Times are milliseconds, as in the view; `stats_reset` is seconds since 1970.
+pub const DATABASE: Measurement = Measurement {
+    name: "pg_stat_database",
+    tags: &["datname"],
+    fields: &[
+        f("numbackends", Kind::Gauge, "count"),
+        f("xact_commit", Kind::Counter, "count"),
+        f("xact_rollback", Kind::Counter, "count"),
+        f("blks_read", Kind::Counter, "count"),
+        f("blks_hit", Kind::Counter, "count"),
+        f("tup_returned", Kind::Counter, "count"),
+        f("tup_fetched", Kind::Counter, "count"),
+        f("tup_inserted", Kind::Counter, "count"),
+        f("tup_updated", Kind::Counter, "count"),
+        f("tup_deleted", Kind::Counter, "count"),
+        f("conflicts", Kind::Counter, "count"),
+        f("temp_files", Kind::Counter, "count"),
+        f("temp_bytes", Kind::Counter, "bytes"),
+        f("deadlocks", Kind::Counter, "count"),
+        f("checksum_failures", Kind::Counter, "count"),
+        f("blk_read_time", Kind::Total, "ms"),
+        f("blk_write_time", Kind::Total, "ms"),
+        f("session_time", Kind::Total, "ms"),
+        f("active_time", Kind::Total, "ms"),
+        f("idle_in_transaction_time", Kind::Total, "ms"),
+        f("sessions", Kind::Counter, "count"),
+        f("sessions_abandoned", Kind::Counter, "count"),
+        f("sessions_fatal", Kind::Counter, "count"),
+        f("sessions_killed", Kind::Counter, "count"),
+        f("parallel_workers_to_launch", Kind::Counter, "count"),
+        f("parallel_workers_launched", Kind::Counter, "count"),
+        f("stats_reset", Kind::Real, "s"),
+    ],
+    about: "the database that the load works on",
+};
+
+/// WAL activity (PostgreSQL 14 and later; 18 moved writes and syncs to `pg_stat_io`).
+pub const WAL: Measurement = Measurement {
+    name: "pg_stat_wal",
+    tags: &[],
+    fields: &[
+        f("wal_records", Kind::Counter, "count"),
+        f("wal_fpi", Kind::Counter, "count"),
+        f("wal_bytes", Kind::Counter, "bytes"),
+        f("wal_fpi_bytes", Kind::Counter, "bytes"),
+        f("wal_buffers_full", Kind::Counter, "count"),
+        f("wal_write", Kind::Counter, "count"),
+        f("wal_sync", Kind::Counter, "count"),
+        f("wal_write_time", Kind::Total, "ms"),
+        f("wal_sync_time", Kind::Total, "ms"),
+        f("stats_reset", Kind::Real, "s"),
+    ],
+    about: "WAL generated, written and synced",
+};
+
+/// Sessions by state and wait class.
+pub const ASH: Measurement = Measurement {
+    name: "pg_ash",
+    tags: &["state", "wait_event_type"],
+    fields: &[f("sessions", Kind::Gauge, "count")],
+    about: "sessions of pg_stat_activity by state and wait class, `CPU` for those that wait for nothing; \
+            the laboratory's own control, probe and sampler sessions excluded",
+};
+
+/// Where a server stands in the WAL, in bytes since `0/0`.
+pub const POSITIONS: Measurement = Measurement {
+    name: "pg_replication",
+    tags: &[],
+    fields: &[
+        f("in_recovery", Kind::Truth, ""),
+        f("current_lsn_bytes", Kind::Gauge, "bytes"),
+        f("received_lsn_bytes", Kind::Gauge, "bytes"),
+        f("replayed_lsn_bytes", Kind::Gauge, "bytes"),
+        f("replay_paused", Kind::Truth, ""),
+        f("postmaster_start_seconds", Kind::Real, "s"),
+    ],
+    about: "pg_current_wal_lsn of a primary, pg_last_wal_receive_lsn and pg_last_wal_replay_lsn of a standby",
+};
+
+/// The sampler's account of itself.
+pub const SAMPLER: Measurement = Measurement {
+    name: "pgbr_sampler",
+    tags: &[],
+    fields: &[
+        f("up", Kind::Gauge, "count"),
+        f("late_us", Kind::Gauge, "us"),
+        f("rtt_us", Kind::Gauge, "us"),
+        f("rows", Kind::Gauge, "count"),
+        f("errors", Kind::Gauge, "count"),
+    ],
+    about: "whether the node answered a tick (`up` 1 or 0), how late the tick began, how long the answer took",
+};
+
+/// All of them.
+pub const MEASUREMENTS: &[Measurement] = &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER];
+
+/// Tags that every line carries; no measurement may have a tag or field of the same name.
+pub const FIXED_TAGS: [&str; 6] = ["run_id", "scenario", "variant", "trial", "node", "role"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_snake_case_and_apart_from_tags() {
+        for (i, measurement) in MEASUREMENTS.iter().enumerate() {
+            assert!(MEASUREMENTS[i + 1..].iter().all(|other| other.name != measurement.name), "{}", measurement.name);
+            let fields = measurement.fields.iter().map(|field| field.name);
+            let mut names: Vec<&str> = fields.chain(measurement.tags.iter().copied()).chain(FIXED_TAGS).collect();
+            for name in &names {
+                assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+                assert!(!name.starts_with('_') && *name != "time", "{name} is reserved");
+            }
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "a name is used twice in {}", measurement.name);
+        }
+    }
+
+    #[test]
+    fn every_number_has_a_unit() {
+        for field in MEASUREMENTS.iter().flat_map(|measurement| measurement.fields) {
+            let has_unit = ["count", "bytes", "ms", "s", "us"].contains(&field.unit);
+            assert_eq!(has_unit, !matches!(field.kind, Kind::Truth | Kind::Text), "{}", field.name);
+        }
+    }
+}
