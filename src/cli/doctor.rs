@@ -1,8 +1,8 @@
 //! `pgbench-rs doctor`: what this machine offers, and the command that brings what is missing.
 
 use crate::base::{disk, units::Size};
-use crate::driver::process::ServerUser;
-use crate::pg::programs;
+use crate::driver::{default_work, server_user};
+use crate::pg::programs::{Programs, ProgramsError};
 use clap::Args;
 use serde::Serialize;
 use std::io::{Read, Write};
@@ -24,8 +24,8 @@ pub struct Doctor {
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
     /// System user that servers run as when started as root
-    #[arg(long, value_name = "USER", default_value = "postgres")]
-    server_user: String,
+    #[arg(long, value_name = "USER")]
+    server_user: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -60,10 +60,10 @@ impl Finding {
 impl Doctor {
     /// Prints the findings; exit code 4 when something is missing without which nothing runs.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let work = self.work.clone().unwrap_or_else(crate::run::default_work);
+        let work = self.work.clone().map_or_else(default_work, Ok)?;
         let findings = [
             Finding::new("PostgreSQL", postgres(self.postgres.as_deref()), "apt-get install -y postgresql").needed(),
-            Finding::new("server user", server_user(&self.server_user), "useradd --system --create-home postgres").needed(),
+            Finding::new("server user", user(self.server_user.as_deref()), "useradd --system --create-home postgres").needed(),
             Finding::new("work directory", work_directory(&work), "pass another one with --work DIR").needed(),
             Finding::new("reflink", reflink(&work), "put --work on XFS (mkfs.xfs -m reflink=1) or btrfs"),
             Finding::new("btrfs", btrfs(), "apt-get install -y btrfs-progs"),
@@ -97,12 +97,16 @@ fn print(findings: &[Finding], out: &mut impl Write) -> std::io::Result<()> {
 }
 
 fn postgres(asked: Option<&Path>) -> Result<String, String> {
-    let found = programs::all(asked).map_err(|missing| missing.to_string())?;
-    Ok(found.iter().map(|p| format!("{} in {}", p.version, p.bindir.display())).collect::<Vec<_>>().join(", "))
+    let found = match asked {
+        Some(_) => Programs::choose(asked, None).map(|one| vec![one]),
+        None => Some(Programs::all()).filter(|all| !all.is_empty()).ok_or(ProgramsError::None),
+    };
+    let found = found.map_err(|missing| missing.to_string())?;
+    Ok(found.iter().map(|p| format!("{} in {}", p.version, p.dir.display())).collect::<Vec<_>>().join(", "))
 }
 
-fn server_user(name: &str) -> Result<String, String> {
-    match ServerUser::resolve(name) {
+fn user(asked: Option<&str>) -> Result<String, String> {
+    match server_user(asked) {
         Ok(Some(user)) => Ok(format!("{} (uid {}), as this is root", user.name, user.uid)),
         Ok(None) => Ok(format!("uid {}, the one that runs this", nix::unistd::geteuid())),
         Err(wrong) => Err(wrong.to_string()),

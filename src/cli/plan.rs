@@ -1,7 +1,7 @@
 //! `pgbench-rs plan`: everything that a run would do; does nothing.
 
 use super::source::ScenarioArgs;
-use crate::plan;
+use crate::plan::expand;
 use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,13 +20,13 @@ impl Plan {
     /// Prints it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let (_, document) = self.scenario.read()?;
-        let plan = plan::expand(&document);
+        let plan = expand(&document);
         let mut out = std::io::stdout().lock();
         if self.json {
-            let both = serde_json::json!({"plan": plan, "estimate": plan::estimate(&plan)});
+            let both = serde_json::json!({"plan": plan, "estimate": plan.estimate()});
             writeln!(out, "{}", serde_json::to_string_pretty(&both)?)?;
         } else {
-            write!(out, "{}", plan::print(&plan))?;
+            write!(out, "{plan}")?;
         }
         Ok(ExitCode::SUCCESS)
     }

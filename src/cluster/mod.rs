@@ -16,16 +16,19 @@ pub mod template;
 use crate::base::clean;
 use crate::base::inventory::Id;
 use crate::driver::Driver;
-use crate::driver::process::{Part, Shutdown};
-use crate::pg::{Host, Login};
-use node::Node;
+use crate::pg::{Host, Login, connect::connect};
+use build::BuildError;
+pub use crate::driver::process::{Part, Shutdown};
+pub use node::Node;
 use settings::Mismatch;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a server may take to exit at once.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -85,6 +88,17 @@ impl Cluster {
     /// The node of that name.
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The settings that differ from the server's defaults: `setting` where all nodes agree, else `node.setting`.
+    pub async fn settings(&self) -> Result<BTreeMap<String, String>, BuildError> {
+        let mut all = Vec::new();
+        for node in &self.nodes {
+            let client = connect(&node.host, &self.login("pgbr-settings"), CONNECT_LIMIT).await?;
+            let sql = |source| BuildError::Sql { node: node.name.clone(), what: "reading settings", source };
+            all.push((node.name.clone(), settings::changed(&client).await.map_err(sql)?));
+        }
+        Ok(settings::merged(&all))
     }
 
     /// Stops all servers at once, frozen ones too, and removes their directories. Goes on after an

@@ -7,6 +7,7 @@
 use super::node::NodeSpec;
 use crate::pg::Host;
 use std::fmt;
+use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
 /// Settings that the driver sets itself, or that would break what it relies on.
@@ -199,12 +200,47 @@ fn amount(unit: &str) -> Option<f64> {
     Some(factor * one)
 }
 
+/// The settings of a server that differ from the built-in defaults, those of its place in the lab left out.
+pub async fn changed(client: &Client) -> Result<BTreeMap<String, String>, tokio_postgres::Error> {
+    let rows = client
+        .query(
+            "SELECT name, current_setting(name) FROM pg_settings \
+             WHERE setting IS DISTINCT FROM boot_val AND context <> 'internal' AND source <> 'client'",
+            &[],
+        )
+        .await?;
+    let pairs = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)));
+    Ok(pairs.filter(|(name, _)| !is_reserved(name)).collect())
+}
+
+/// One map of all nodes' settings: `setting` where all agree, `node.setting` where they do not.
+pub fn merged(nodes: &[(String, BTreeMap<String, String>)]) -> BTreeMap<String, String> {
+    let mut merged = BTreeMap::new();
+    for (node, settings) in nodes {
+        for (name, value) in settings {
+            if nodes.iter().all(|(_, other)| other.get(name) == Some(value)) {
+                merged.insert(name.clone(), value.clone());
+            } else {
+                merged.insert(format!("{node}.{name}"), value.clone());
+            }
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn live<'a>(kind: &'a str, setting: &'a str, unit: &'a str) -> Live<'a> {
         Live { setting, unit: (!unit.is_empty()).then_some(unit), kind, boot: None }
+    }
+
+    #[test]
+    fn what_all_nodes_agree_on_is_said_once() {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let nodes = [("a".to_owned(), map(&[("x", "1"), ("y", "2")])), ("b".to_owned(), map(&[("x", "1"), ("y", "3")]))];
+        assert_eq!(merged(&nodes), map(&[("x", "1"), ("a.y", "2"), ("b.y", "3")]));
     }
 
     #[test]

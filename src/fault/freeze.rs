@@ -30,7 +30,7 @@ pub enum FreezeWhat {
 }
 
 impl Freeze {
-    pub(super) fn inject(&self, targets: Vec<Arc<Node>>) -> Result<Undo, FaultError> {
+    pub(super) async fn inject(&self, targets: Vec<Arc<Node>>) -> Result<Undo, FaultError> {
         let part = match self.what {
             FreezeWhat::Server => Part::Server,
             FreezeWhat::WalReceiver => Part::WalReceiver,
@@ -38,12 +38,12 @@ impl Freeze {
         };
         let mut frozen = Vec::new();
         for node in targets {
-            match node.freeze(part) {
+            match node.freeze(part).await {
                 Ok(_) => frozen.push((node, part)),
                 Err(source) => {
                     let name = node.name.clone();
                     // Half a fault is none: what was frozen before goes on.
-                    thaw(frozen)?;
+                    thaw(frozen);
                     return Err(FaultError::failed("cannot freeze", &name, source));
                 }
             }
@@ -52,12 +52,9 @@ impl Freeze {
     }
 }
 
-pub(super) fn thaw(parts: Vec<(Arc<Node>, Part)>) -> Result<(), FaultError> {
+/// Lets frozen processes go on; those that were killed meanwhile (fenced) need no thaw.
+pub(super) fn thaw(parts: Vec<(Arc<Node>, Part)>) {
     for (node, part) in parts {
-        // What was killed meanwhile (fenced) needs no thaw.
-        if node.is_running() {
-            node.thaw(part).map_err(|source| FaultError::failed("cannot thaw", &node.name, source))?;
-        }
+        node.thaw(part);
     }
-    Ok(())
 }

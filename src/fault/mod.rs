@@ -134,7 +134,7 @@ impl Fault {
         match self {
             Fault::Kill(_) => kill::inject(targets).await,
             Fault::Stop(stop) => stop.inject(targets).await,
-            Fault::Freeze(freeze) => freeze.inject(targets),
+            Fault::Freeze(freeze) => freeze.inject(targets).await,
             Fault::PauseReplay(_) => pause_replay::inject(targets, reach).await,
             Fault::Switchover(switchover) => switchover.inject(reach).await,
         }
@@ -147,7 +147,10 @@ impl Undo {
         match self {
             Undo::Nothing => Ok(()),
             Undo::Start(nodes) => stop::start_again(nodes, reach).await,
-            Undo::Thaw(parts) => freeze::thaw(parts),
+            Undo::Thaw(parts) => {
+                freeze::thaw(parts);
+                Ok(())
+            }
             Undo::ResumeReplay(nodes) => pause_replay::resume(nodes, reach).await,
         }
     }

@@ -15,7 +15,7 @@ use crate::cluster::template::Template;
 use crate::driver::{Driver, Setup, default_work, server_user};
 use crate::etl;
 use crate::pg::programs::Programs;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::probe::{ledger, visibility};
 use crate::record::{self, RunStatus, Writer};
 use crate::scenario::{Scenario, Source};
@@ -95,7 +95,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
         .with_context(|| format!("cannot write {}", writer.inventory().display()))?;
     let watchdog = Watchdog::start(&options.program, inventory.path()).context("cannot start the watchdog")?;
 
-    let progress = Arc::new(Progress::new(plan.trials.len(), plan::estimate(plan).duration));
+    let progress = Arc::new(Progress::new(plan.trials.len(), *plan.estimate().duration));
     let stop = {
         let progress = progress.clone();
         Stop::listen(move |line| progress.say(line)).context("cannot listen for signals")?
@@ -135,7 +135,7 @@ fn finish(
         writer.result(&crate::report::json(&record))
     });
     let undone = clean::undo_own(inventory);
-    for failure in &undone.failed {
+    for failure in &undone.errors {
         eprintln!("warning: {failure}");
     }
     watchdog.farewell().context("the watchdog did not end")?;
@@ -197,7 +197,8 @@ impl Lab {
         let progress = self.progress.clone();
         let fill = move |client: tokio_postgres::Client| async move {
             if let Some(scale) = scale {
-                etl::pgbench::fill(&client, scale, |filled| progress.doing(&format!("filling pgbench's tables: {filled}"))).await?;
+                let say = |rows, of| progress.doing(&format!("filling pgbench's tables: {rows} of {of} accounts"));
+                etl::pgbench::fill(&client, scale, say).await?;
             }
             ledger::prepare(&client).await?;
             visibility::prepare(&client).await?;
@@ -220,7 +221,7 @@ fn scale(scenario: &Scenario) -> Option<u32> {
 
 /// Refuses to begin what would end with a full disk.
 fn enough_disk(plan: &Plan, work: &Path, out: &Path) -> anyhow::Result<()> {
-    let needed = plan::estimate(plan).disk;
+    let needed = plan.estimate().disk.0;
     let standing = |path: &Path| path.ancestors().find(|p| p.exists()).map(Path::to_owned).unwrap_or_else(|| ".".into());
     for (path, needed, option) in [(work, needed, "--work"), (out, 64 << 20, "--out")] {
         let free = disk::free(&standing(path)).with_context(|| format!("cannot tell how much of {} is free", path.display()))?;

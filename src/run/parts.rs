@@ -76,11 +76,10 @@ impl Parts {
         };
         let visibility = match &scenario.probe.visibility {
             None => None,
-            Some(settings) => {
-                Some(visibility::Running::start(settings, hosts.clone(), login("pgbr-visibility"), *clock, events.clone(), points.clone())
-                    .await
-                    .context("the visibility probe cannot start")?)
-            }
+            Some(settings) => Some(
+                visibility::Running::start(settings, hosts.clone(), login("pgbr-visibility"), *clock, points.clone())
+                    .context("the visibility probe cannot start")?,
+            ),
         };
         let streaming = scenario
             .measured()

@@ -27,6 +27,11 @@ impl Source {
         &self.text
     }
 
+    /// The arguments, as typed after `--set`.
+    pub fn sets(&self) -> &[String] {
+        &self.sets
+    }
+
     /// The file and the arguments, each with its place in one common count of bytes.
     pub(super) fn pieces(&self) -> Vec<Piece> {
         let mut pieces = vec![Piece { file: self.file.clone(), text: self.text.clone(), start: 0, lines: true }];

@@ -1,0 +1,140 @@
+//! `pgbench-rs clean`: removes what dead runs left, and nothing else.
+
+use crate::base::clean::{PastRun, Remains, runs};
+use crate::base::inventory::Index;
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Remove what dead runs left behind: servers still running, data directories.
+///
+/// Only what stands in the inventory of a run whose harness is gone is touched. What was kept on purpose
+/// (`run --keep`) is listed apart and stays, unless `--kept` is given.
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Only list, remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove what was kept on purpose as well
+    #[arg(long)]
+    kept: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is left of a run, and what was done about it.
+#[derive(Debug, Default, Serialize)]
+struct Cleaned {
+    run: String,
+    inventory: PathBuf,
+    /// Its harness still runs; nothing of it is touched.
+    alive: bool,
+    directories: Vec<PathBuf>,
+    processes: Vec<i32>,
+    kept_directories: Vec<PathBuf>,
+    kept_processes: Vec<i32>,
+    killed: usize,
+    removed: Vec<PathBuf>,
+    errors: Vec<String>,
+}
+
+impl Clean {
+    /// Lists and removes; exit code 4 when something could not be removed.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let index = Index::of_user().context("cannot open the list of this user's runs")?;
+        let runs = runs(&index).context("cannot read the list of this user's runs")?;
+        let cleaned: Vec<Cleaned> = runs.iter().map(|run| self.one(run)).collect();
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&cleaned)?)?;
+        } else if cleaned.is_empty() {
+            writeln!(out, "nothing is left of any run")?;
+        } else {
+            for run in &cleaned {
+                self.print(run, &mut out)?;
+            }
+        }
+        Ok(ExitCode::from(if cleaned.iter().all(|run| run.errors.is_empty()) { 0 } else { 4 }))
+    }
+
+    fn one(&self, run: &PastRun) -> Cleaned {
+        let mut cleaned = Cleaned {
+            run: run.owner.run.clone(),
+            inventory: run.inventory.clone(),
+            alive: run.alive,
+            ..Cleaned::default()
+        };
+        match &run.remains {
+            Ok(remains) => cleaned.list(remains),
+            Err(why) => {
+                cleaned.errors.push(format!("{why}; what it created is not known any more, so it is only forgotten"));
+                if !self.dry_run
+                    && !run.alive
+                    && let Err(error) = run.forget()
+                {
+                    cleaned.errors.push(error.to_string());
+                }
+                return cleaned;
+            }
+        }
+        if !self.dry_run && !run.alive {
+            match run.remove(self.kept) {
+                Ok(undone) => {
+                    cleaned.killed = undone.killed;
+                    cleaned.removed = undone.removed;
+                    cleaned.errors.extend(undone.errors);
+                }
+                Err(error) => cleaned.errors.push(error.to_string()),
+            }
+        }
+        cleaned
+    }
+
+    fn print(&self, run: &Cleaned, out: &mut impl Write) -> std::io::Result<()> {
+        if run.alive {
+            return writeln!(out, "{}: still running, nothing touched", run.run);
+        }
+        writeln!(out, "{}: {}", run.run, run.inventory.display())?;
+        let would = if self.dry_run { "left   " } else { "was left" };
+        for pid in &run.processes {
+            writeln!(out, "  {would} process {pid}")?;
+        }
+        for path in &run.directories {
+            writeln!(out, "  {would} {}", path.display())?;
+        }
+        let kept = if self.kept && !self.dry_run { "was kept" } else { "kept    " };
+        for pid in &run.kept_processes {
+            writeln!(out, "  {kept} process {pid}")?;
+        }
+        for path in &run.kept_directories {
+            writeln!(out, "  {kept} {}", path.display())?;
+        }
+        if !self.dry_run {
+            writeln!(out, "  killed {} processes, removed {} directories", run.killed, run.removed.len())?;
+        }
+        for error in &run.errors {
+            writeln!(out, "  error: {error}")?;
+        }
+        if !self.kept && !(run.kept_processes.is_empty() && run.kept_directories.is_empty()) {
+            writeln!(out, "  hint: `pgbench-rs clean --kept` removes what was kept, too")?;
+        }
+        Ok(())
+    }
+}
+
+impl Cleaned {
+    fn list(&mut self, remains: &Remains) {
+        for directory in &remains.directories {
+            let list = if directory.kept { &mut self.kept_directories } else { &mut self.directories };
+            list.push(directory.what.clone());
+        }
+        for process in &remains.processes {
+            let list = if process.kept { &mut self.kept_processes } else { &mut self.processes };
+            list.push(process.what.identity.pid);
+        }
+    }
+}

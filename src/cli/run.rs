@@ -1,0 +1,72 @@
+//! `pgbench-rs run`: does everything that a scenario says, and answers its question.
+
+use super::source::ScenarioArgs;
+use crate::plan::expand;
+use crate::run::{Options, run};
+use crate::{record, report};
+use anyhow::Context;
+use clap::Args;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Run a scenario: set up its servers, drive its load, inject its faults, measure, tear down, answer.
+///
+/// The summary goes to stdout, progress to stderr, everything that was observed to a results folder. Ctrl-C
+/// ends the phase, tears down and keeps the finished trials; a second one stops hard.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// Where the results folder goes
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    out: PathBuf,
+    /// Where data directories go; default: a folder of this user's own in /var/tmp
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// Directory of PostgreSQL's programs, instead of looking for them
+    #[arg(long, value_name = "DIR")]
+    postgres: Option<PathBuf>,
+    /// System user that servers run as when started as root; default: postgres
+    #[arg(long, value_name = "USER")]
+    server_user: Option<String>,
+    /// Leave the servers of the last trial up and print how to connect
+    #[arg(long)]
+    keep: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    /// Runs it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let (source, document) = self.scenario.read()?;
+        let plan = expand(&document);
+        let options = Options {
+            out: self.out,
+            work: self.work,
+            postgres: self.postgres,
+            server_user: self.server_user,
+            keep: self.keep,
+            command: std::env::args().collect(),
+            program: std::env::current_exe().context("cannot tell which file this program is")?,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let done = runtime.block_on(run(&source, &plan, &options))?;
+        let record = record::read(&done.dir)?;
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&report::json(&record))?)?;
+        } else {
+            write!(out, "{}", report::terminal(&record))?;
+        }
+        for line in &done.kept {
+            writeln!(out, "kept up: {line}")?;
+        }
+        if !done.kept.is_empty() {
+            writeln!(out, "hint: `pgbench-rs clean --kept` ends them")?;
+        }
+        Ok(ExitCode::from(if done.interrupted { 130 } else { report::exit_code(&record) }))
+    }
+}
