@@ -4,11 +4,13 @@ use super::{Plan, Variant};
 use crate::base::units::{Size, Time};
 use crate::fault::{Fault, FreezeWhat, StopMode};
 use crate::manager::{Fence, Manager};
+use crate::metric::catalogue::find;
 use crate::scenario::topology::NodePlan;
-use crate::scenario::{Bound, Phase, Role, Scenario};
+use crate::scenario::{Bound, Limit, Phase, Role, Scenario};
 use crate::workload::profile::Arrivals;
 use crate::workload::{Load, Profile};
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 impl fmt::Display for Plan {
     /// What would happen, in the order in which it would; the first variant in full, of the others what differs.
@@ -27,8 +29,9 @@ impl fmt::Display for Plan {
         writeln!(f, "\nload and probes{of}")?;
         traffic(f, &first.scenario)?;
         writeln!(f, "\nphases of a trial{of}")?;
-        for phase in &first.scenario.phase {
-            phase_lines(f, phase)?;
+        let measured = first.scenario.measured();
+        for (i, phase) in first.scenario.phase.iter().enumerate() {
+            phase_lines(f, phase, measured.filter(|measured| measured.phase == i).map(|measured| measured.name))?;
         }
         limits(f, &first.scenario)?;
         order(f, self)?;
@@ -100,10 +103,8 @@ fn manager(manager: &Manager) -> String {
         Manager::Builtin(builtin) => {
             let detect = builtin.detect;
             let dead = format!(
-                "builtin: checks every {}, each within {}, dead after {}",
-                detect.every,
-                detect.timeout,
-                counted(detect.misses as usize, "miss").replace("misss", "misses")
+                "builtin: checks every {}, each within {}, dead after {} missed in a row",
+                detect.every, detect.timeout, detect.misses
             );
             let promotes = if builtin.automatic { "promotes by itself" } else { "promotes only in a switchover" };
             match builtin.fence {
@@ -159,10 +160,12 @@ fn one_load(load: &Load) -> String {
     line
 }
 
-fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase) -> fmt::Result {
+/// A phase; `measured` is the step in it from which outages count.
+fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase, measured: Option<&str>) -> fmt::Result {
     writeln!(f, "  {} for {}", phase.name, phase.lasts)?;
     for due in phase.schedule() {
-        let measured = if due.step.measured { ", outages are measured from here" } else { "" };
+        let measured =
+            if measured == Some(due.name) && due.at == due.step.at.0 { ", outages are measured from here" } else { "" };
         let until = due.until.map_or_else(String::new, |until| format!(", undone at {}", Time(until)));
         writeln!(f, "    {:>6}  {}: {}{until}{measured}", Time(due.at).to_string(), due.name, what(&due.step.act))?;
     }
@@ -194,7 +197,7 @@ fn limits(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     if !scenario.valid.is_empty() {
         writeln!(f, "\na trial is valid if")?;
         for (metric, limits) in &scenario.valid {
-            writeln!(f, "  {metric} {}", range(limits))?;
+            writeln!(f, "  {metric} {}", range(metric, limits))?;
         }
     }
     if !scenario.claim.is_empty() {
@@ -208,18 +211,24 @@ fn limits(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
         }
         for (which, limits) in [("in every trial", &claim.every_trial), ("as median", &claim.median)] {
             if let Some(limits) = limits {
-                writeln!(f, "  {}{phase} {} {which}{when}", claim.metric, range(limits))?;
+                writeln!(f, "  {}{phase} {} {which}{when}", claim.metric, range(&claim.metric, limits))?;
             }
         }
     }
     Ok(())
 }
 
-fn range(bound: &Bound) -> String {
-    match (bound.min, bound.max) {
-        (Some(min), Some(max)) => format!("from {} to {}", min.0, max.0),
-        (Some(min), None) => format!("at least {}", min.0),
-        (None, Some(max)) => format!("at most {}", max.0),
+fn range(metric: &str, bound: &Bound) -> String {
+    let unit = find(metric).map_or("", |metric| metric.unit);
+    let with_unit = |limit: Limit| match (unit, Duration::try_from_secs_f64(limit.0)) {
+        ("s", Ok(time)) => Time(time).to_string(),
+        ("1/s", _) => format!("{}/s", limit.0),
+        _ => limit.0.to_string(),
+    };
+    match (bound.min.map(with_unit), bound.max.map(with_unit)) {
+        (Some(min), Some(max)) => format!("from {min} to {max}"),
+        (Some(min), None) => format!("at least {min}"),
+        (None, Some(max)) => format!("at most {max}"),
         (None, None) => String::new(),
     }
 }

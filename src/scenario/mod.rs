@@ -10,6 +10,7 @@
 //! text ─toml─▶ tree ─path::set (--set, level)─▶ tree ─shape─▶ Scenario ─check─▶ findings ─error─▶ Problem
 //! ```
 
+mod axes;
 mod check;
 pub mod error;
 mod near;

@@ -1,12 +1,16 @@
 //! What somebody probably meant.
 
 /// The candidate that `word` is most likely a slip of, when one is near enough: at most a third of
-/// its letters (and at least one) inserted, deleted, replaced or swapped with a neighbour.
+/// its letters (and at least one) inserted, deleted, replaced or swapped with a neighbour. Of a word
+/// of one or two letters the first must be right.
 pub fn near<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     let typed = word.to_lowercase();
+    let short = typed.chars().count() < 3;
+    let first = |word: &str| word.chars().next().map(|letter| letter.to_ascii_lowercase());
     candidates
         .into_iter()
+        .filter(|candidate| !short || first(candidate) == first(word))
         .map(|candidate| (distance(&typed, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
@@ -59,6 +63,8 @@ mod tests {
         assert_eq!(near("Count", known), Some("count"));
         assert_eq!(near("banana", known), None);
         assert_eq!(near("x", known), None);
+        assert_eq!(near("ap", ["app", "up"]), Some("app"));
+        assert_eq!(near("b", ["a"]), None);
     }
 
     #[test]

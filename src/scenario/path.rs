@@ -86,6 +86,12 @@ impl<'t> Patch<'t> {
         join(self.path.iter().map(|segment| segment.name.as_str()))
     }
 
+    /// Whether what it puts there stands at the other's path or around it.
+    pub fn covers(&self, other: &Patch<'_>) -> bool {
+        let same = self.path.iter().zip(&other.path).all(|(a, b)| a.name == b.name);
+        same && self.path.len() <= other.path.len() && !is_absent(&self.value)
+    }
+
     /// Puts the value into the tree, or removes what is there.
     pub fn apply(self, root: &mut DeTable<'t>) -> Result<(), Located> {
         descend(root, &self.path, 0, self.value)

@@ -1,11 +1,12 @@
 //! From text to variants that are known to mean something.
 
+use super::Scenario;
+use super::axes::{axes, combine, overruled};
 use super::check::{self, Finding, Part};
 use super::error::{Located, ScenarioErrors};
-use super::path::{Patch, join, path_at, place, split};
+use super::path::{Patch, join, place, split};
 use super::shape::{Shaped, shape};
 use super::source::{FLAG, Piece, Source};
-use super::{Design, Scenario};
 use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
@@ -32,9 +33,6 @@ pub struct Combination {
     pub scenario: Scenario,
 }
 
-/// More combinations than anybody can mean.
-const MOST_COMBINATIONS: usize = 1000;
-
 /// Reads a scenario and judges it and all its variants.
 ///
 /// # Errors
@@ -43,7 +41,8 @@ const MOST_COMBINATIONS: usize = 1000;
 pub fn read(source: &Source) -> Result<Document, ScenarioErrors> {
     let pieces = source.pieces();
     let mut found = Vec::new();
-    let document = parse(&pieces, &mut found).and_then(|tree| vary(tree, &mut found));
+    let mut sets = Vec::new();
+    let document = parse(&pieces, &mut sets, &mut found).and_then(|tree| vary(tree, &sets, &mut found));
     match document {
         Some(document) if found.is_empty() => Ok(document),
         _ => Err(ScenarioErrors::new(&pieces, found)),
@@ -51,7 +50,7 @@ pub fn read(source: &Source) -> Result<Document, ScenarioErrors> {
 }
 
 /// The file's tree with the arguments laid over it; `None` if the file is no TOML.
-fn parse<'t>(pieces: &'t [Piece], found: &mut Vec<Located>) -> Option<DeTable<'t>> {
+fn parse<'t>(pieces: &'t [Piece], sets: &mut Vec<Patch<'t>>, found: &mut Vec<Located>) -> Option<DeTable<'t>> {
     let (tree, errors) = DeTable::parse_recoverable(&pieces[0].text);
     let readable = errors.iter().all(|error| error.message() == DUPLICATE);
     found.extend(errors.iter().map(|error| syntax(error, 0, None)));
@@ -62,8 +61,9 @@ fn parse<'t>(pieces: &'t [Piece], found: &mut Vec<Located>) -> Option<DeTable<'t
             Vec::new()
         });
         if readable {
-            found.extend(patches.into_iter().filter_map(|patch| patch.apply(&mut tree).err()));
+            found.extend(patches.iter().filter_map(|patch| patch.clone().apply(&mut tree).err()));
         }
+        sets.extend(patches);
     }
     readable.then_some(tree)
 }
@@ -73,8 +73,12 @@ const DUPLICATE: &str = "duplicate key";
 
 fn syntax(error: &toml::de::Error, start: usize, path: Option<String>) -> Located {
     let span = error.span().map_or(0..0, |span| start + span.start..start + span.end);
-    let hint = (error.message() == DUPLICATE).then(|| "names are keys; give each its own".to_owned());
-    Located { span, path, message: error.message().to_owned(), hint }
+    let hint = match error.message() {
+        DUPLICATE => "a key stands once in its table; names of nodes, loads, steps and levels are keys too",
+        message if message.contains("must be quoted") => "write it in quotes, such as \"4s\"",
+        _ => "nothing else is judged until this is valid TOML",
+    };
+    Located { span, path, message: error.message().to_owned(), hint: Some(hint.to_owned()) }
 }
 
 /// Takes `--set path=value` apart. What is no TOML value is a bare string.
@@ -124,15 +128,10 @@ fn shifted(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
     Spanned::new(span, inner)
 }
 
-/// An axis in the tree: its name and, by name, what its levels set.
-struct AxisTree<'t> {
-    name: String,
-    levels: Vec<(String, Vec<Patch<'t>>)>,
-}
-
 /// Reads the scenario itself and each of its variants.
-fn vary<'t>(tree: DeTable<'t>, found: &mut Vec<Located>) -> Option<Document> {
+fn vary<'t>(tree: DeTable<'t>, sets: &[Patch<'t>], found: &mut Vec<Located>) -> Option<Document> {
     let axes = axes(&tree, found);
+    found.extend(sets.iter().filter_map(|set| overruled(set, &axes)));
     let base = shape(tree.clone());
     found.extend(base.findings.iter().cloned());
     let scenario = base.scenario?;
@@ -154,7 +153,10 @@ fn vary<'t>(tree: DeTable<'t>, found: &mut Vec<Located>) -> Option<Document> {
         let damaged = damaged.union(&base.damaged).cloned().collect();
         findings.add(check::variant(&varied, &damaged).into_iter().map(|finding| locate(finding, &tree)));
         read.push(Combination {
-            levels: levels.iter().map(|(axis, level)| named(&axes[*axis], *level)).collect(),
+            levels: levels
+                .iter()
+                .map(|(axis, level)| (axes[*axis].name.clone(), axes[*axis].levels[*level].0.clone()))
+                .collect(),
             patches: patches.iter().map(|patch| (patch.name(), typed(patch.value.get_ref()))).collect(),
             scenario: varied,
         });
@@ -163,108 +165,6 @@ fn vary<'t>(tree: DeTable<'t>, found: &mut Vec<Located>) -> Option<Document> {
     found.extend(unmeasured.into_iter().map(|finding| locate(finding, &bare)));
     found.extend(findings.named(&read));
     Some(Document { scenario, combinations: read })
-}
-
-fn named(axis: &AxisTree<'_>, level: usize) -> (String, String) {
-    (axis.name.clone(), axis.levels[level].0.clone())
-}
-
-/// What may stand in a level: what a trial is made of, not what the whole run is about.
-const OF_THE_RUN: [&str; 8] = ["name", "question", "about", "answer", "trials", "seed", "vary", "design"];
-
-fn axes<'t>(tree: &DeTable<'t>, found: &mut Vec<Located>) -> Vec<AxisTree<'t>> {
-    let Some(DeValue::Table(axes)) = tree.get("vary").map(Spanned::get_ref) else { return Vec::new() };
-    let tables = axes.iter().filter_map(|(name, axis)| Some((name, axis.get_ref().as_table()?)));
-    tables
-        .map(|(name, levels)| AxisTree {
-            name: name.get_ref().to_string(),
-            levels: levels
-                .iter()
-                .filter_map(|(level, patches)| Some((level.get_ref().to_string(), patches.get_ref().as_table()?)))
-                .map(|(level, patches)| (level, level_patches(tree, patches, found)))
-                .collect(),
-        })
-        .collect()
-}
-
-fn level_patches<'t>(tree: &DeTable<'t>, level: &DeTable<'t>, found: &mut Vec<Located>) -> Vec<Patch<'t>> {
-    let mut patches = Vec::new();
-    for (key, value) in level {
-        let wrong = |message: String, hint: &str| Located {
-            span: key.span(),
-            path: path_at(tree, &key.span()),
-            message,
-            hint: Some(hint.to_owned()),
-        };
-        // Places within a quoted key are not known, so each name of the path stands for the whole key.
-        let path = split(key.get_ref(), 0).map(|path| {
-            path.into_iter().map(|segment| super::path::Segment { span: key.span(), ..segment }).collect::<Vec<_>>()
-        });
-        match path {
-            None => {
-                found.push(wrong(format!("`{key}` is no path"), "write it as after `--set`, such as \"node.s.count\""))
-            }
-            Some(path) if OF_THE_RUN.contains(&path[0].name.as_str()) || path[0].name == "claim" => found.push(wrong(
-                format!("a level cannot set `{}`", path[0].name),
-                "it goes for the whole run; a level sets what one variant of it does",
-            )),
-            Some(path) => patches.extend(Patch::leaves(path, value.clone())),
-        }
-    }
-    patches
-}
-
-/// All combinations of levels but the skipped, as indexes of axis and level.
-fn combine(axes: &[AxisTree<'_>], design: &Design, judged: &mut Vec<Finding>) -> Vec<Vec<(usize, usize)>> {
-    let axes: Vec<_> = axes.iter().enumerate().filter(|(_, axis)| !axis.levels.is_empty()).collect();
-    let count = axes.iter().try_fold(1usize, |product, (_, axis)| product.checked_mul(axis.levels.len()));
-    if count.is_none_or(|count| count > MOST_COMBINATIONS) {
-        let message = format!("the axes have more than {MOST_COMBINATIONS} combinations");
-        judged.push(Finding::new(&["vary"], Part::Key, message, Some("leave out levels".into())));
-        return Vec::new();
-    }
-    conflicts(&axes, judged);
-    let mut combinations: Vec<Vec<(usize, usize)>> = vec![Vec::new()];
-    for (index, axis) in &axes {
-        let longer = combinations
-            .iter()
-            .flat_map(|levels| (0..axis.levels.len()).map(|level| [levels.as_slice(), &[(*index, level)]].concat()));
-        combinations = longer.collect();
-    }
-    let skipped = |levels: &Vec<(usize, usize)>| {
-        design.skip.iter().any(|skip| {
-            skip.iter().all(|(axis, level)| {
-                axes.iter()
-                    .any(|(i, a)| a.name == *axis && levels.iter().any(|(of, l)| of == i && a.levels[*l].0 == *level))
-            })
-        })
-    };
-    combinations.retain(|levels| !skipped(levels));
-    if combinations.is_empty() {
-        let hint = Some("leave at least one combination to run".into());
-        judged.push(Finding::new(&["design", "skip"], Part::Key, "every combination is skipped".into(), hint));
-    }
-    combinations
-}
-
-/// Two axes that set the same thing: the later would silently win.
-fn conflicts(axes: &[(usize, &AxisTree<'_>)], judged: &mut Vec<Finding>) {
-    for (i, (_, later)) in axes.iter().enumerate() {
-        for (level, patch) in later.levels.iter().flat_map(|(level, patches)| patches.iter().map(move |p| (level, p))) {
-            let names: Vec<_> = patch.path.iter().map(|segment| &segment.name).collect();
-            let earlier = axes[..i].iter().find(|(_, axis)| {
-                axis.levels.iter().flat_map(|(_, patches)| patches).any(|other| {
-                    let others: Vec<_> = other.path.iter().map(|segment| &segment.name).collect();
-                    names.starts_with(&others) || others.starts_with(&names)
-                })
-            });
-            if let Some((_, earlier)) = earlier {
-                let message = format!("`{}` is set by the axis `{}` too", patch.name(), earlier.name);
-                let hint = Some("let each axis set something of its own".into());
-                judged.push(Finding::new(&["vary", &later.name, level], Part::Key, message, hint));
-            }
-        }
-    }
 }
 
 fn locate(finding: Finding, tree: &DeTable<'_>) -> Located {

@@ -176,8 +176,8 @@ impl Reader {
 
     /// Takes out what stands at `at`; whether something did.
     fn take_out(&mut self, tree: &mut DeTable<'_>, at: &Range<usize>) -> bool {
-        let Some(top) = remove(tree, WHOLE, at, &mut self.taken) else { return false };
-        self.damaged.insert(top);
+        let Some(removed) = remove(tree, WHOLE, at, &mut self.taken) else { return false };
+        self.damaged.insert(removed.key);
         true
     }
 }
@@ -197,52 +197,59 @@ fn tables_in<'a, 't>(value: Option<&'a mut Value<'t>>) -> impl Iterator<Item = (
     })
 }
 
-/// Removes what stands at `at`, and the tables that this leaves empty; gives the key under which it was.
+/// What [`remove`] took out.
+struct Removed {
+    /// The key of the table it was given, under which it was found.
+    key: String,
+    /// Where the value stands that was taken out last.
+    span: Range<usize>,
+}
+
+/// Removes what stands at `at`. A rewritten table goes with its content, which stands at the same place.
 fn remove(
     table: &mut DeTable<'_>,
     span: Range<usize>,
     at: &Range<usize>,
     taken: &mut Vec<(Range<usize>, String)>,
-) -> Option<String> {
-    let mut found = None;
-    for (key, value) in table.iter_mut() {
-        let here = key.span() == *at || value.span() == *at;
-        let below = !here && remove_below(value, at, taken);
-        if here || below {
-            found = Some((key.get_ref().to_string(), here || is_empty(value)));
-            break;
-        }
-    }
-    let (key, whole) = found?;
+) -> Option<Removed> {
+    let found = table.iter_mut().find_map(|(key, value)| {
+        // A list of tables stands where its first table does, so what is deepest is looked for first.
+        let below = remove_below(value, at, taken);
+        let whole = match &below {
+            Some(gone) => is_empty(value) && *gone == value.span(),
+            None if key.span() == *at || value.span() == *at => true,
+            None => return None,
+        };
+        let span = if whole { value.span() } else { below? };
+        Some((Removed { key: key.get_ref().to_string(), span }, whole))
+    });
+    let (removed, whole) = found?;
     if whole {
-        table.remove(key.as_str());
-        taken.push((span, key.clone()));
+        table.remove(removed.key.as_str());
+        taken.push((span, removed.key.clone()));
     }
-    Some(key)
+    Some(removed)
 }
 
-fn remove_below(value: &mut Value<'_>, at: &Range<usize>, taken: &mut Vec<(Range<usize>, String)>) -> bool {
+/// Removes what stands at `at` below `value`; gives where that which was taken out stands.
+fn remove_below(
+    value: &mut Value<'_>,
+    at: &Range<usize>,
+    taken: &mut Vec<(Range<usize>, String)>,
+) -> Option<Range<usize>> {
     let span = value.span();
     match value.get_mut() {
-        DeValue::Table(table) => remove(table, span, at, taken).is_some(),
-        DeValue::Array(entries) => remove_entry(entries, at, taken),
-        _ => false,
-    }
-}
-
-fn remove_entry(entries: &mut DeArray<'_>, at: &Range<usize>, taken: &mut Vec<(Range<usize>, String)>) -> bool {
-    let mut found = None;
-    for (index, entry) in entries.iter_mut().enumerate() {
-        let here = entry.span() == *at;
-        if here || remove_below(entry, at, taken) {
-            found = Some((index, here || is_empty(entry)));
-            break;
+        DeValue::Table(table) => remove(table, span, at, taken).map(|removed| removed.span),
+        DeValue::Array(entries) => {
+            if let Some(gone) = entries.iter_mut().find_map(|entry| remove_below(entry, at, taken)) {
+                return Some(gone);
+            }
+            let index = entries.iter().position(|entry| entry.span() == *at)?;
+            without(entries, index);
+            Some(at.clone())
         }
+        _ => None,
     }
-    if let Some((index, true)) = found {
-        without(entries, index);
-    }
-    found.is_some()
 }
 
 fn is_empty(value: &Value<'_>) -> bool {
@@ -280,7 +287,7 @@ fn reword(message: &str, is_kind: bool) -> (String, Option<String>) {
     if let Some(field) = quoted_after(message, "unknown field ") {
         let known = expected(message);
         let hint = match did_you_mean(field, known.iter().copied()) {
-            Some(hint) if hint.starts_with("did") => Some(format!("{hint} known here: {}", list(known))),
+            Some(hint) if hint.starts_with("did") => Some(hint),
             _ if known.is_empty() => Some("nothing can be set here".to_owned()),
             _ => Some(format!("known here: {}", list(known))),
         };

@@ -41,6 +41,7 @@ fn arguments_are_pointed_at() {
         "load.app.profile={ kind = \"open\" rate = 5 }",
         "load.app.profile.rate=many",
         "node.s.count=\"3\"",
+        "postgres.settings.synchronous_commit=local",
     ];
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("broken_arguments", errors("failover.toml", text, &sets));
@@ -56,4 +57,20 @@ fn problems_are_readable_by_programs() {
     assert_eq!(json[0]["path"], "load.app.clients");
     assert_eq!(json[0]["line"], serde_json::Value::Null);
     assert_eq!(json[0]["column"], 24);
+}
+
+proptest::proptest! {
+    /// Whatever is cut out of a file or doubled in it: it reads, or it is said why not, and reading ends.
+    #[test]
+    fn damaged_files_are_read_or_explained(at in 0usize..2200, length in 0usize..60, doubled: bool) {
+        let text = include_str!("../../scenarios/failover.toml");
+        let start = (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        let end = (start + length..).find(|i| *i >= text.len() || text.is_char_boundary(*i)).map_or(start, |i| i.min(text.len()));
+        let middle = if doubled { text[start..end].repeat(2) } else { String::new() };
+        let damaged = format!("{}{middle}{}", &text[..start], &text[end..]);
+        if let Err(errors) = read(&Source::new("damaged.toml", damaged)) {
+            proptest::prop_assert!(!errors.problems().is_empty());
+            proptest::prop_assert!(errors.problems().iter().all(|problem| problem.line.is_some_and(|line| line > 0)));
+        }
+    }
 }

@@ -13,7 +13,7 @@ fn document(shipped: &Shipped, sets: &[&str]) -> Document {
 
 /// The arguments in the comment at the head of a shipped file.
 fn short(shipped: &Shipped) -> Vec<&str> {
-    let line = shipped.text.lines().find(|line| line.contains("pgbench-rs run")).unwrap();
+    let line = shipped.text.lines().find(|line| line.contains("pgbench-rs run")).expect("no shorter form is named");
     line.split("--set ").skip(1).map(str::trim).collect()
 }
 

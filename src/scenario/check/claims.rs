@@ -51,6 +51,7 @@ fn metric(path: &[&str], part: Part, name: &str, findings: &mut Findings) {
     }
     let hint = match near(name, METRICS.iter().map(|metric| metric.name)) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if !last_part(name).is_empty() => format!("did you mean one of {}?", list(last_part(name))),
         None => {
             let room = name.split('.').next().unwrap_or_default();
             let same: Vec<_> = METRICS.iter().map(|metric| metric.name).filter(|name| name.starts_with(room)).collect();
@@ -62,6 +63,14 @@ fn metric(path: &[&str], part: Part, name: &str, findings: &mut Findings) {
         }
     };
     findings.0.push(Finding::new(path, part, format!("there is no metric `{name}`"), Some(hint)));
+}
+
+/// Metrics whose last part has the last part of `name` in it.
+fn last_part(name: &str) -> Vec<&'static str> {
+    let last = |name: &'_ str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let typed = last(name);
+    let alike = METRICS.iter().map(|metric| metric.name).filter(|name| last(name).contains(&typed));
+    alike.filter(|_| typed.len() > 2).collect()
 }
 
 fn bound(path: &[&str], bound: &Bound, findings: &mut Findings) {
@@ -162,6 +171,9 @@ pub(in crate::scenario) fn unmeasured(
         return findings.0;
     }
     let mut ask = |path: &[&str], part, name: &str, concerned: &dyn Fn(&Combination) -> bool| {
+        if find(name).is_none() {
+            return;
+        }
         let mut missing = variants.iter().filter(|variant| concerned(variant)).map(|variant| source(name, variant));
         if let Some(Some(first)) = missing.next()
             && missing.all(|one| one.is_some())

@@ -15,6 +15,10 @@ pub(super) fn phases(scenario: &Scenario, findings: &mut Findings) {
         // By place and not by name, which another phase may have too.
         let index = i.to_string();
         findings.name(&["phase", &index, "name"], Part::Value, &phase.name);
+        if phase.name.parse::<usize>().is_ok() {
+            let message = format!("`{}` cannot be the name of a phase", phase.name);
+            findings.value(&["phase", &index, "name"], message, "a number addresses a phase by its place; use a word");
+        }
         if scenario.phase[..i].iter().any(|other| other.name == phase.name) {
             let message = format!("there is a phase `{}` already", phase.name);
             findings.value(&["phase", &index, "name"], message, "phases are addressed by name; call it otherwise");
