@@ -1,1 +1,142 @@
-//! (being built)
+//! Servers that belong together: a primary and the standbys that follow it, built from one template,
+//! and taken down whatever state they are in.
+//!
+//! ```text
+//! <work>/<run>/<trial>/<node>/data/            copied from the template
+//!   pgbench-rs.conf                            what the driver needs, then the scenario's settings
+//!   postgresql.auto.conf, standby.signal       whom a standby follows
+//! <logs>/<trial>/<node>/postgresql.log
+//! ```
+
+pub mod build;
+pub mod node;
+pub mod settings;
+pub mod template;
+
+use crate::base::clean;
+use crate::base::inventory::Id;
+use crate::driver::Driver;
+use crate::driver::process::{Part, Shutdown};
+use crate::pg::{Host, Login};
+use node::Node;
+use settings::Mismatch;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a server may take to exit at once.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running cluster. Dropping it kills its servers but removes nothing; [`Cluster::down`] does both.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes, each after the one it follows.
+    pub nodes: Vec<Arc<Node>>,
+    /// Settings that a node does not confirm; a trial with any is not valid.
+    pub unconfirmed: Vec<Mismatch>,
+    driver: Arc<Driver>,
+    made: Vec<Made>,
+    kept: AtomicBool,
+}
+
+/// A directory of the cluster, in order of creation.
+#[derive(Clone, Debug)]
+struct Made {
+    entry: Id,
+    path: PathBuf,
+    within: PathBuf,
+}
+
+/// A server that was left running.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its node.
+    pub node: String,
+    /// How to connect: a connection string without the password.
+    pub conninfo: String,
+    /// The file with the password, for the environment variable `PGPASSFILE`.
+    pub passfile: PathBuf,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: PGPASSFILE={} psql '{}'", self.node, self.passfile.display(), self.conninfo)
+    }
+}
+
+/// What could not be taken down. Everything else was.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("not everything could be taken down: {}\nhint: `pgbench-rs clean` lists what is left", .0.join("; "))]
+pub struct DownError(pub Vec<String>);
+
+impl Cluster {
+    /// Where all nodes listen.
+    pub fn hosts(&self) -> Vec<Host> {
+        self.nodes.iter().map(|node| node.host.clone()).collect()
+    }
+
+    /// How to log in to any node.
+    pub fn login(&self, application_name: &str) -> Login {
+        self.driver.login(application_name)
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// Stops all servers at once, frozen ones too, and removes their directories. Goes on after an
+    /// error. Does nothing after [`Cluster::keep`]; may be called again.
+    pub async fn down(&self) -> Result<(), DownError> {
+        if self.kept.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut errors = Vec::new();
+        for node in self.nodes.iter().rev() {
+            node.thaw(Part::Server);
+            if let Err(error) = node.stop(Shutdown::Immediate, STOP_LIMIT).await {
+                errors.push(error.to_string());
+            }
+        }
+        let (inventory, run) = (self.driver.setup.inventory.clone(), self.driver.setup.run.clone());
+        let made = self.made.clone();
+        let remove_all = move || {
+            let mut errors = Vec::new();
+            for Made { entry, path, within } in made.iter().rev() {
+                match clean::remove(path, within, &run) {
+                    Ok(()) => errors.extend(inventory.gone(*entry).err().map(|error| error.to_string())),
+                    Err(why) => errors.push(format!("{} was not removed: {why}", path.display())),
+                }
+            }
+            errors
+        };
+        // Only what nothing runs in is removed.
+        if errors.is_empty() {
+            match tokio::task::spawn_blocking(remove_all).await {
+                Ok(more) => errors.extend(more),
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(DownError(errors)) }
+    }
+
+    /// Leaves the servers running when the harness ends (`--keep`), and says how to connect. The run's
+    /// [`Setup::keep`](crate::driver::Setup::keep) must have been set.
+    pub fn keep(&self) -> std::io::Result<Vec<Kept>> {
+        for made in &self.made {
+            self.driver.setup.inventory.keep(made.entry)?;
+        }
+        for node in &self.nodes {
+            node.keep()?;
+        }
+        self.kept.store(true, Ordering::Relaxed);
+        let kept = |node: &Arc<Node>| Kept {
+            node: node.name.clone(),
+            conninfo: node.conninfo(),
+            passfile: self.driver.passfile(),
+        };
+        Ok(self.nodes.iter().map(kept).collect())
+    }
+}

@@ -1,9 +1,13 @@
 //! What is PostgreSQL's own: configuration files and quoting, connecting, the server's programs,
 //! versions and their settings, LSNs, the wire protocol of the hot path.
 
+pub mod conf;
 pub mod connect;
+pub mod control;
 pub mod find;
 pub mod lsn;
+pub mod programs;
+pub mod version;
 
 pub use lsn::Lsn;
 

@@ -1,0 +1,272 @@
+//! Undoing what a run created: at its own end, and by `pgbench-rs clean` for runs that died.
+//!
+//! Only what an inventory names is touched. A process must match by pid and start time, or run the
+//! named program inside a named directory. A directory must lie where the inventory says it must, be
+//! reached without symbolic links, and bear the run's mark.
+
+use super::hunt::Hunt;
+use super::inventory::{Contents, Entry, Estate, Id, Index, Inventory, MARK, Owner, Thing};
+use super::proc::{self, Stat};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long processes may take to die after SIGKILL.
+const DYING: Duration = Duration::from_secs(5);
+
+/// A run that the index names.
+#[derive(Clone, Debug)]
+pub struct PastRun {
+    /// Whose.
+    pub owner: Owner,
+    /// Its inventory.
+    pub inventory: PathBuf,
+    /// Whether its harness still runs; then nothing of it is a leftover.
+    pub alive: bool,
+    /// What exists of it. `Err` when its inventory cannot be read.
+    pub remains: Result<Remains, String>,
+    index_entry: PathBuf,
+}
+
+/// What exists of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Remains {
+    /// Directories, in order of creation.
+    pub directories: Vec<Remaining<PathBuf>>,
+    /// Processes that are alive.
+    pub processes: Vec<Remaining<Stat>>,
+}
+
+/// Something that exists of a run.
+#[derive(Clone, Debug)]
+pub struct Remaining<T> {
+    /// What.
+    pub what: T,
+    /// It was meant to stay.
+    pub kept: bool,
+}
+
+/// What an undoing did.
+#[derive(Clone, Debug, Default)]
+pub struct Undone {
+    /// How many processes were killed.
+    pub killed: usize,
+    /// The directories that were removed.
+    pub removed: Vec<PathBuf>,
+    /// What could not be undone, and why.
+    pub errors: Vec<String>,
+}
+
+/// All runs in the index of which something may be left, with what is left.
+pub fn runs(index: &Index) -> io::Result<Vec<PastRun>> {
+    let run = |(index_entry, entry): (PathBuf, super::inventory::IndexEntry)| {
+        let path = entry.inventory;
+        let remains = Contents::read(&path)
+            .map(|contents| remains(&contents))
+            .map_err(|error| format!("cannot read {}: {error}", path.display()));
+        PastRun { alive: entry.owner.is_alive(), owner: entry.owner, inventory: path, remains, index_entry }
+    };
+    Ok(index.entries()?.into_iter().map(run).collect())
+}
+
+impl PastRun {
+    /// Kills and removes what is left of a dead run; what was meant to stay only when `kept` says so.
+    /// The run leaves the index when nothing is left.
+    pub fn remove(&self, kept: bool) -> io::Result<Undone> {
+        if self.owner.is_alive() {
+            let pid = self.owner.harness.pid;
+            return Err(io::Error::other(format!("run {} still runs as pid {pid}", self.owner.run)));
+        }
+        let mut estate = Estate::open(&self.inventory)?;
+        let contents = estate.contents()?;
+        let undone = undo(&contents, kept, |id| estate.gone(id));
+        let left = remains(&estate.contents()?);
+        if left.directories.is_empty() && left.processes.is_empty() {
+            fs::remove_file(&self.index_entry)?;
+        }
+        Ok(undone)
+    }
+
+    /// Takes a dead run out of the index without touching anything; for one whose inventory is gone.
+    pub fn forget(&self) -> io::Result<()> {
+        fs::remove_file(&self.index_entry)
+    }
+}
+
+/// Undoes all that the running harness created and that is neither gone nor kept; takes the run out of
+/// the index when nothing is left, kept things included.
+pub fn undo_own(inventory: &Inventory) -> Undone {
+    let mut undone = undo(&inventory.contents(), false, |id| inventory.gone(id));
+    if inventory.contents().entries.iter().all(|entry| entry.gone)
+        && let Err(error) = inventory.close()
+    {
+        undone.errors.push(format!("cannot take the run out of the index: {error}"));
+    }
+    undone
+}
+
+/// What of an inventory still exists.
+pub fn remains(contents: &Contents) -> Remains {
+    let mut remains = Remains::default();
+    for entry in contents.entries.iter().filter(|entry| !entry.gone) {
+        if let Thing::Directory { path, .. } = &entry.thing
+            && path.symlink_metadata().is_ok()
+        {
+            remains.directories.push(Remaining { what: path.clone(), kept: stays(entry, contents) });
+        }
+    }
+    for kept in [false, true] {
+        let processes = hunt(contents, |entry| entry.kept == kept).find();
+        remains.processes.extend(processes.into_iter().map(|what| Remaining { what, kept }));
+    }
+    remains
+}
+
+/// A hunt for the processes of those entries that `which` takes and that are not marked gone.
+pub fn hunt(contents: &Contents, which: impl Fn(&Entry) -> bool) -> Hunt {
+    let mut hunt = Hunt::default();
+    let same_boot = contents.owner.as_ref().is_some_and(|owner| owner.boot == proc::boot());
+    for entry in contents.entries.iter().filter(|entry| same_boot && !entry.gone && which(entry)) {
+        match &entry.thing {
+            Thing::Process { identity, .. } => hunt.process(*identity),
+            Thing::Command { identity, .. } => hunt.session(*identity),
+            Thing::Directory { path, program: Some(program), .. } => hunt.directory(path.clone(), program.clone()),
+            Thing::Directory { .. } => {}
+        }
+    }
+    hunt
+}
+
+fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<()>) -> Undone {
+    let mut undone = Undone::default();
+    let to_undo = |entry: &Entry| kept || !stays(entry, contents);
+    let mut hunt = hunt(contents, to_undo);
+    let left = hunt.end(Duration::ZERO, DYING);
+    undone.killed = hunt.killed();
+    let names =
+        left.iter().map(|stat| format!("pid {} ({}) is still there after SIGKILL", stat.identity.pid, stat.name));
+    undone.errors.extend(names);
+    let mut blocked: Vec<PathBuf> = Vec::new();
+    let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
+    for entry in contents.entries.iter().rev().filter(|entry| !entry.gone && to_undo(entry)) {
+        let done = match &entry.thing {
+            Thing::Directory { path, within, .. } => {
+                let existed = path.symlink_metadata().is_ok();
+                let below = blocked.iter().any(|other| other.starts_with(path));
+                let removed = if below { Err("something in it stays".to_owned()) } else { remove(path, within, run) };
+                match removed {
+                    Ok(()) if existed => undone.removed.push(path.clone()),
+                    Ok(()) => {}
+                    Err(why) => {
+                        undone.errors.push(format!("{} was not removed: {why}", path.display()));
+                        blocked.push(path.clone());
+                    }
+                }
+                !blocked.contains(path)
+            }
+            Thing::Process { .. } | Thing::Command { .. } => left.is_empty(),
+        };
+        if done && let Err(error) = gone(entry.id) {
+            undone.errors.push(error.to_string());
+        }
+    }
+    undone
+}
+
+/// Whether an entry is kept, or is a directory with something kept below.
+fn stays(entry: &Entry, contents: &Contents) -> bool {
+    let Thing::Directory { path, .. } = &entry.thing else { return entry.kept };
+    let kept_below = |other: &Entry| match &other.thing {
+        Thing::Directory { path: below, .. } => other.kept && !other.gone && below.starts_with(path),
+        _ => false,
+    };
+    contents.entries.iter().any(kept_below)
+}
+
+/// Removes a directory of `run`, our mark last, so that a removal that breaks off can be repeated.
+pub fn remove(path: &Path, within: &Path, run: &str) -> Result<(), String> {
+    let said = |error: io::Error| error.to_string();
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(said(error)),
+        Ok(meta) if !meta.is_dir() => return Err("it is no directory any more".to_owned()),
+        Ok(_) => {}
+    }
+    if fs::canonicalize(path).map_err(said)? != path {
+        return Err("it is now reached through a symbolic link".to_owned());
+    }
+    if path == within || !path.starts_with(within) {
+        return Err(format!("it does not lie in the work directory {}", within.display()));
+    }
+    match fs::read_to_string(path.join(MARK)) {
+        Ok(mark) if mark == run && !run.is_empty() => {}
+        // Killed between making the directory and marking it: empty, and only then removable.
+        Ok(mark) if mark.is_empty() => {
+            fs::remove_file(path.join(MARK)).map_err(said)?;
+            return fs::remove_dir(path).map_err(said);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return fs::remove_dir(path).map_err(said),
+        Ok(mark) => return Err(format!("its mark {MARK} says it belongs to run {mark}")),
+        Err(error) => return Err(said(error)),
+    }
+    for child in fs::read_dir(path).map_err(said)? {
+        let child = child.map_err(said)?;
+        if child.file_name() != MARK {
+            let child_is_dir = child.file_type().map_err(said)?.is_dir();
+            let child = child.path();
+            let removed = if child_is_dir { fs::remove_dir_all(&child) } else { fs::remove_file(&child) };
+            removed.map_err(|error| format!("{}: {error}", child.display()))?;
+        }
+    }
+    fs::remove_file(path.join(MARK)).map_err(said)?;
+    fs::remove_dir(path).map_err(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn removes_only_what_bears_the_mark_and_lies_within() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = fs::canonicalize(dir.path()).unwrap();
+        let make = |name: &str, mark: Option<&str>| {
+            let path = work.join(name);
+            fs::create_dir_all(path.join("data")).unwrap();
+            mark.map(|mark| fs::write(path.join(MARK), mark).unwrap());
+            path
+        };
+        assert!(remove(&make("a", Some("r1")), &work, "r1").is_ok());
+        assert!(!work.join("a").exists());
+        assert!(remove(&make("b", Some("r2")), &work, "r1").is_err());
+        assert!(remove(&make("c", None), &work, "r1").is_err());
+        assert!(remove(&make("d", Some("r1")), &work.join("b"), "r1").is_err());
+        assert!(remove(&make("e", Some("")), &work, "").is_err(), "a run without a name owns nothing");
+        symlink(work.join("d"), work.join("link")).unwrap();
+        assert!(remove(&work.join("link"), &work, "r1").is_err());
+        assert!(remove(&work.join("missing"), &work, "r1").is_ok());
+        fs::create_dir(work.join("empty")).unwrap();
+        assert!(remove(&work.join("empty"), &work, "r1").is_ok());
+        for left in ["b/data", "c/data", "d/data", "e/data"] {
+            assert!(work.join(left).exists(), "{left} is gone");
+        }
+    }
+
+    #[test]
+    fn undoes_backwards_and_spares_what_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let inventory = Inventory::create(&Index::at(dir.path().join("runs")), &dir.path().join("i"), "r1").unwrap();
+        let (_, work) = inventory.directory(&dir.path().join("w"), dir.path(), None).unwrap();
+        let (_, a) = inventory.directory(&work.join("a"), &work, None).unwrap();
+        let (b_id, b) = inventory.directory(&work.join("b"), &work, None).unwrap();
+        inventory.keep(b_id).unwrap();
+        let undone = undo_own(&inventory);
+        assert!(undone.errors.is_empty(), "{:?}", undone.errors);
+        assert_eq!(undone.removed, [a]);
+        let left = remains(&inventory.contents());
+        assert!(left.directories.iter().all(|dir| dir.kept), "{left:?}");
+        assert_eq!(left.directories.iter().map(|dir| &dir.what).collect::<Vec<_>>(), [&work, &b]);
+    }
+}

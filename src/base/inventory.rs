@@ -1,0 +1,393 @@
+//! What a run created and must undo: `inventory.jsonl` in the results folder.
+//!
+//! A directory is named here *before* it is created, a process as soon as it has a pid (its directory
+//! is named before, so that a process between fork and registration is found by where it stands).
+//! Every line is one JSON object, written by one `write` in append mode, so a harness that is killed
+//! leaves at most half a line at the end; reading skips such a line. Entries are undone backwards.
+//!
+//! Each user has an index of runs, `$XDG_STATE_HOME/pgbench-rs/runs/<run>.json` (by default below
+//! `~/.local/state`), which names each run's inventory, so that [`super::clean`] finds it wherever the
+//! results were written.
+
+use super::proc::{self, Identity};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Name of the file that marks a directory as a run's own; it holds the run's id. Only marked
+/// directories are ever removed.
+pub const MARK: &str = ".pgbench-rs";
+
+/// Number of an entry, in order of creation.
+pub type Id = u64;
+
+/// Whose inventory it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// The run's id, which is also its folder's name.
+    pub run: String,
+    /// The harness.
+    pub harness: Identity,
+    /// The boot of the machine in which it ran.
+    pub boot: String,
+}
+
+impl Owner {
+    /// Whether the harness still runs.
+    pub fn is_alive(&self) -> bool {
+        self.boot == proc::boot() && self.harness.is_alive()
+    }
+}
+
+/// A line of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    Owner(Owner),
+    Created { id: Id, thing: Thing },
+    Gone { id: Id },
+    Kept { id: Id },
+    Note { text: String },
+}
+
+/// Something that a run created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Thing {
+    /// A directory with our mark in it, and all that is below.
+    Directory {
+        /// Where: absolute, without symbolic links.
+        path: PathBuf,
+        /// The work directory that it must lie in.
+        within: PathBuf,
+        /// The program whose processes, standing in the directory, belong to it.
+        program: Option<String>,
+    },
+    /// A server.
+    Process {
+        /// Its pid and start time.
+        identity: Identity,
+        /// Its node.
+        node: String,
+        /// Its data directory.
+        dir: PathBuf,
+    },
+    /// A helper command, leader of a session.
+    Command {
+        /// Its pid and start time.
+        identity: Identity,
+        /// Its program.
+        program: String,
+    },
+}
+
+impl Thing {
+    /// Whether it is a process, and no directory.
+    pub fn is_process(&self) -> bool {
+        matches!(self, Thing::Process { .. } | Thing::Command { .. })
+    }
+}
+
+/// An entry of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub id: Id,
+    /// What was created.
+    pub thing: Thing,
+    /// It is gone again.
+    pub gone: bool,
+    /// It is meant to stay.
+    pub kept: bool,
+}
+
+/// An inventory as read.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// Whose it is; absent when not even the first line was written.
+    pub owner: Option<Owner>,
+    /// All entries in order of creation.
+    pub entries: Vec<Entry>,
+}
+
+impl Contents {
+    /// Reads an inventory. Lines that are not whole are passed over.
+    pub fn read(path: &Path) -> io::Result<Contents> {
+        Ok(Contents::parse(&fs::read(path)?))
+    }
+
+    fn parse(bytes: &[u8]) -> Contents {
+        let mut contents = Contents::default();
+        for line in bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+            contents.apply(line);
+        }
+        contents
+    }
+
+    fn apply(&mut self, line: Line) {
+        match line {
+            Line::Owner(owner) => self.owner = Some(owner),
+            Line::Created { id, thing } => self.entries.push(Entry { id, thing, gone: false, kept: false }),
+            Line::Gone { id } => self.entries.iter_mut().filter(|e| e.id == id).for_each(|e| e.gone = true),
+            Line::Kept { id } => self.entries.iter_mut().filter(|e| e.id == id).for_each(|e| e.kept = true),
+            Line::Note { .. } => {}
+        }
+    }
+}
+
+/// An inventory that is being written.
+#[derive(Debug)]
+pub struct Inventory {
+    owner: Owner,
+    path: PathBuf,
+    index_entry: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    next: Id,
+    contents: Contents,
+}
+
+impl Inventory {
+    /// Begins the inventory of `run` at `path` and enters it in `index`.
+    pub fn create(index: &Index, path: &Path, run: &str) -> io::Result<Arc<Inventory>> {
+        let owner = Owner { run: run.to_owned(), harness: Identity::own()?, boot: proc::boot() };
+        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        let path = fs::canonicalize(path)?;
+        let index_entry = index.enter(&IndexEntry { owner: owner.clone(), inventory: path.clone() })?;
+        let state = Mutex::new(State { file, next: 1, contents: Contents::default() });
+        let inventory = Inventory { owner: owner.clone(), path, index_entry, state };
+        inventory.write(Line::Owner(owner))?;
+        Ok(Arc::new(inventory))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names a directory, then creates it (its parent must exist) with our mark in it. Returns its
+    /// entry and its path without symbolic links.
+    ///
+    /// `within` is the work directory that it must lie in when it is removed; processes of `program`
+    /// that stand in it count as its own.
+    pub fn directory(&self, path: &Path, within: &Path, program: Option<&str>) -> io::Result<(Id, PathBuf)> {
+        let name = path.file_name().ok_or_else(|| io::Error::other(format!("{} has no name", path.display())))?;
+        let parent = fs::canonicalize(path.parent().unwrap_or(Path::new(".")))?;
+        let path = parent.join(name);
+        let id = self.next_id();
+        let thing = Thing::Directory {
+            path: path.clone(),
+            within: fs::canonicalize(within)?,
+            program: program.map(str::to_owned),
+        };
+        self.write(Line::Created { id, thing })?;
+        fs::create_dir(&path)?;
+        fs::write(path.join(MARK), &self.owner.run)?;
+        Ok((id, path))
+    }
+
+    /// Names a server's process.
+    pub fn process(&self, id: Id, identity: Identity, node: &str, dir: &Path) -> io::Result<()> {
+        let thing = Thing::Process { identity, node: node.to_owned(), dir: dir.to_owned() };
+        self.write(Line::Created { id, thing })
+    }
+
+    /// Names a helper command's process.
+    pub fn command(&self, id: Id, identity: Identity, program: &str) -> io::Result<()> {
+        self.write(Line::Created { id, thing: Thing::Command { identity, program: program.to_owned() } })
+    }
+
+    /// The number of an entry that is about to be made.
+    pub fn next_id(&self) -> Id {
+        let mut state = self.state();
+        state.next += 1;
+        state.next - 1
+    }
+
+    /// Marks an entry as gone.
+    pub fn gone(&self, id: Id) -> io::Result<()> {
+        self.write(Line::Gone { id })
+    }
+
+    /// Marks an entry as meant to stay when the run ends.
+    pub fn keep(&self, id: Id) -> io::Result<()> {
+        self.write(Line::Kept { id })
+    }
+
+    /// What it says now.
+    pub fn contents(&self) -> Contents {
+        self.state().contents.clone()
+    }
+
+    /// Takes the run out of the index; to be called when nothing of it is left.
+    pub fn close(&self) -> io::Result<()> {
+        fs::remove_file(&self.index_entry)
+    }
+
+    fn write(&self, line: Line) -> io::Result<()> {
+        let mut state = self.state();
+        append(&mut state.file, &line)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", self.path.display())))?;
+        state.contents.apply(line);
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole after every statement, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Goes on with the inventory of a harness that is dead.
+#[derive(Debug)]
+pub struct Estate {
+    file: File,
+}
+
+impl Estate {
+    /// Opens it. The open file stays readable even if its folder is removed.
+    pub fn open(path: &Path) -> io::Result<Estate> {
+        Ok(Estate { file: OpenOptions::new().read(true).append(true).open(path)? })
+    }
+
+    /// What it says now.
+    pub fn contents(&mut self) -> io::Result<Contents> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_to_end(&mut bytes)?;
+        if bytes.last().is_some_and(|&last| last != b'\n') {
+            // The harness died within a line: what follows begins one of its own.
+            self.file.write_all(b"\n")?;
+        }
+        Ok(Contents::parse(&bytes))
+    }
+
+    /// Marks an entry as gone.
+    pub fn gone(&mut self, id: Id) -> io::Result<()> {
+        append(&mut self.file, &Line::Gone { id })
+    }
+
+    /// Adds a note for the reader.
+    pub fn note(&mut self, text: &str) -> io::Result<()> {
+        append(&mut self.file, &Line::Note { text: text.to_owned() })
+    }
+}
+
+fn append(file: &mut File, line: &Line) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    file.write_all(&bytes)
+}
+
+/// The index of a user's runs: a folder with a file for each run of which something may be left.
+#[derive(Clone, Debug)]
+pub struct Index {
+    dir: PathBuf,
+}
+
+/// A file of the index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexEntry {
+    /// Whose inventory it is.
+    pub owner: Owner,
+    /// Where it is.
+    pub inventory: PathBuf,
+}
+
+impl Index {
+    /// The index of the user who runs this.
+    pub fn of_user() -> io::Result<Index> {
+        let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = match (set("XDG_STATE_HOME"), set("HOME")) {
+            (Some(state), _) => state,
+            (None, Some(home)) => home.join(".local/state"),
+            (None, None) => {
+                let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?;
+                let home = user.map(|user| user.dir).ok_or_else(|| {
+                    io::Error::other("this user has no home directory\nhint: set XDG_STATE_HOME to a folder of yours")
+                })?;
+                home.join(".local/state")
+            }
+        };
+        Ok(Index::at(state.join("pgbench-rs/runs")))
+    }
+
+    /// An index in a folder of its own.
+    pub fn at(dir: impl Into<PathBuf>) -> Index {
+        Index { dir: dir.into() }
+    }
+
+    /// All entries, by file name. Files that are no entries are passed over.
+    pub fn entries(&self) -> io::Result<Vec<(PathBuf, IndexEntry)>> {
+        let files = match fs::read_dir(&self.dir) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut paths: Vec<PathBuf> = files.map(|file| file.map(|f| f.path())).collect::<io::Result<_>>()?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        let read = |path: PathBuf| Some((path.clone(), serde_json::from_slice(&fs::read(path).ok()?).ok()?));
+        Ok(paths.into_iter().filter_map(read).collect())
+    }
+
+    fn enter(&self, entry: &IndexEntry) -> io::Result<PathBuf> {
+        fs::create_dir_all(&self.dir)?;
+        let path = self.dir.join(format!("{}.json", entry.owner.run));
+        // Written aside and renamed, so that no reader ever sees half of it.
+        let aside = path.with_extension("new");
+        fs::write(&aside, serde_json::to_vec(entry)?)?;
+        fs::rename(&aside, &path)?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_what_was_written_and_survives_half_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::at(dir.path().join("runs"));
+        let path = dir.path().join("inventory.jsonl");
+        let inventory = Inventory::create(&index, &path, "r1").unwrap();
+        let (first, made) = inventory.directory(&dir.path().join("a"), dir.path(), Some("postgres")).unwrap();
+        assert_eq!(fs::read_to_string(made.join(MARK)).unwrap(), "r1");
+        let second = inventory.next_id();
+        inventory.process(second, Identity { pid: 7, started: 8 }, "n", &made).unwrap();
+        inventory.keep(first).unwrap();
+        inventory.gone(second).unwrap();
+        assert_eq!(Contents::read(&path).unwrap().entries, inventory.contents().entries);
+
+        File::options().append(true).open(&path).unwrap().write_all(br#"{"created":{"id":3,"th"#).unwrap();
+        let mut estate = Estate::open(&path).unwrap();
+        assert_eq!(estate.contents().unwrap().entries.len(), 2);
+        estate.gone(first).unwrap();
+        let contents = estate.contents().unwrap();
+        assert!(contents.entries[0].gone && contents.entries[0].kept && contents.entries[1].gone);
+        assert!(contents.owner.unwrap().is_alive());
+    }
+
+    #[test]
+    fn the_index_names_open_inventories() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::at(dir.path().join("runs"));
+        assert!(index.entries().unwrap().is_empty());
+        let inventory = Inventory::create(&index, &dir.path().join("i.jsonl"), "r1").unwrap();
+        fs::write(dir.path().join("runs/torn.json"), "{").unwrap();
+        let entries = index.entries().unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].1.inventory, inventory.path());
+        inventory.close().unwrap();
+        assert!(index.entries().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,204 @@
+//! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
+
+use crate::driver::process::{Killed, Part, Proof, Server, Shutdown, SignalError, Stopped};
+use crate::driver::start::StartError;
+use crate::pg::control::{self, ControlError};
+use crate::pg::{Host, Lsn, conf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a node is to be.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// Its name; it is the server's `cluster_name` and, of a standby, the `application_name`.
+    pub name: String,
+    /// Whether it accepts writes when the cluster starts; exactly one does.
+    pub primary: bool,
+    /// The node that a standby streams from.
+    pub follows: Option<String>,
+    /// Where it stands.
+    pub site: Option<String>,
+    /// Whether a standby uses a physical replication slot.
+    pub slot: bool,
+    /// Rank in an election among equals, higher first; 0 is never promoted.
+    pub priority: u32,
+    /// Settings; later ones go over earlier ones.
+    pub settings: Vec<(String, String)>,
+    /// Where its data directory goes, for another file system than the work directory's.
+    pub dir: Option<PathBuf>,
+}
+
+/// A node of a running cluster. All methods may be called at the same time.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub site: Option<String>,
+    /// Rank in an election among equals, higher first; 0 is never promoted.
+    pub priority: u32,
+    /// Whether it uses a physical replication slot when it follows another.
+    pub slot: bool,
+    /// Where it listens.
+    pub host: Host,
+    /// Its data directory.
+    pub dir: PathBuf,
+    server: Server,
+}
+
+/// Why a stopped node could not be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoppedError {
+    /// It runs.
+    #[error("node `{0}` runs; this is for a stopped one")]
+    Running(String),
+    /// It was not shut down in order, so its last checkpoint says nothing of how far it came.
+    #[error("node `{node}` was not shut down in order: its control file says `{state}`")]
+    NotShutDown {
+        /// The node.
+        node: String,
+        /// What the control file says.
+        state: String,
+    },
+    /// Its control file could not be read.
+    #[error("node `{node}`: {source}")]
+    Control {
+        /// The node.
+        node: String,
+        /// Why.
+        source: ControlError,
+    },
+    /// A file of its data directory could not be written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Node {
+    pub(super) fn new(spec: &NodeSpec, server: Server) -> Node {
+        Node {
+            name: spec.name.clone(),
+            site: spec.site.clone(),
+            priority: spec.priority,
+            slot: spec.slot,
+            host: server.host.clone(),
+            dir: server.data.clone(),
+            server,
+        }
+    }
+
+    /// Kills (SIGKILL) every process of it; see [`Server::kill`].
+    pub async fn kill(&self) -> Result<Killed, SignalError> {
+        self.server.kill().await
+    }
+
+    /// Stops it, and kills it after `limit`; see [`Server::stop`].
+    pub async fn stop(&self, how: Shutdown, limit: Duration) -> Result<Stopped, SignalError> {
+        self.server.stop(how, limit).await
+    }
+
+    /// Starts it and waits for the first row; see [`Server::start`].
+    pub async fn start(&self) -> Result<Duration, StartError> {
+        self.server.start().await
+    }
+
+    /// Freezes processes of it; see [`Server::freeze`].
+    pub async fn freeze(&self, part: Part) -> Result<usize, SignalError> {
+        self.server.freeze(part).await
+    }
+
+    /// Lets frozen processes go on; see [`Server::thaw`].
+    pub fn thaw(&self, part: Part) -> usize {
+        self.server.thaw(part)
+    }
+
+    /// Kills everything of it and proves that nothing is left; see [`Server::fence`].
+    pub async fn fence(&self) -> Result<Proof, SignalError> {
+        self.server.fence().await
+    }
+
+    /// Whether its postmaster runs, frozen or not.
+    pub fn is_running(&self) -> bool {
+        self.server.is_running()
+    }
+
+    /// The server's own log.
+    pub fn log(&self) -> &std::path::Path {
+        &self.server.log
+    }
+
+    /// Name of the slot that it uses on the node it follows: the node's name in the letters that slots
+    /// may have.
+    pub fn slot_name(&self) -> Option<String> {
+        let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+        self.slot.then(|| self.name.chars().map(letter).collect())
+    }
+
+    /// The value of `primary_conninfo` by which it follows `upstream`.
+    pub fn primary_conninfo(&self, upstream: &Node) -> String {
+        let (login, passfile) = (self.server.driver().login(&self.name), self.server.driver().passfile());
+        conf::conninfo(&[
+            ("host", &upstream.host.host),
+            ("port", &upstream.host.port.to_string()),
+            ("user", &login.user),
+            ("passfile", &passfile.to_string_lossy()),
+            ("application_name", &self.name),
+        ])
+    }
+
+    /// Makes a stopped node a standby of `upstream` when it starts next: `standby.signal`, and
+    /// `primary_conninfo` and `primary_slot_name` in `postgresql.auto.conf`, where a change by
+    /// `ALTER SYSTEM` would be too. The slot itself is not created.
+    pub fn follow_on_start(&self, upstream: &Node) -> Result<(), StoppedError> {
+        if self.is_running() {
+            return Err(StoppedError::Running(self.name.clone()));
+        }
+        let (auto_conf, signal) = (self.dir.join("postgresql.auto.conf"), self.dir.join("standby.signal"));
+        let io = |path: &PathBuf| {
+            let path = path.clone();
+            move |source| StoppedError::Io { path, source }
+        };
+        let before = fs::read_to_string(&auto_conf).map_err(io(&auto_conf))?;
+        let settings =
+            [("primary_conninfo", Some(self.primary_conninfo(upstream))), ("primary_slot_name", self.slot_name())];
+        let driver = self.server.driver();
+        driver.write(&auto_conf, &conf::alter_auto_conf(&before, &settings)).map_err(io(&auto_conf))?;
+        driver.write(&signal, "").map_err(io(&signal))
+    }
+
+    /// Where the shutdown checkpoint of a node that was stopped in order begins: it had written nothing
+    /// after it.
+    pub async fn shutdown_checkpoint(&self) -> Result<Lsn, StoppedError> {
+        if self.is_running() {
+            return Err(StoppedError::Running(self.name.clone()));
+        }
+        let setup = &self.server.driver().setup;
+        let read = control::control_data(&setup.programs, setup.user.as_ref(), &self.dir, &setup.inventory).await;
+        let data = read.map_err(|source| StoppedError::Control { node: self.name.clone(), source })?;
+        if !data.is_shut_down() {
+            return Err(StoppedError::NotShutDown { node: self.name.clone(), state: data.state });
+        }
+        Ok(data.checkpoint)
+    }
+
+    /// How to connect to it, without the password.
+    pub(super) fn conninfo(&self) -> String {
+        let login = self.server.driver().login("");
+        conf::conninfo(&[
+            ("host", &self.host.host),
+            ("port", &self.host.port.to_string()),
+            ("user", &login.user),
+            ("dbname", &login.dbname),
+        ])
+    }
+
+    pub(super) fn keep(&self) -> io::Result<()> {
+        self.server.keep()
+    }
+}

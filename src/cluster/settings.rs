@@ -1,0 +1,246 @@
+//! Whether servers really run with the settings they were given.
+//!
+//! Texts are not compared, values are: `pg_settings` tells type and unit of a setting, and what was
+//! wanted is read as the server would read it (`guc.c`), so `128MB` is confirmed by 16384 of 8 kB and
+//! `yes` by `on`.
+
+use super::node::NodeSpec;
+use crate::pg::Host;
+use std::fmt;
+use tokio_postgres::Client;
+
+/// Settings that the driver sets itself, or that would break what it relies on.
+pub const RESERVED: [&str; 16] = [
+    "cluster_name",
+    "config_file",
+    "data_directory",
+    "external_pid_file",
+    "hba_file",
+    "ident_file",
+    "include",
+    "include_dir",
+    "include_if_exists",
+    "listen_addresses",
+    "log_destination",
+    "logging_collector",
+    "port",
+    "primary_conninfo",
+    "primary_slot_name",
+    "unix_socket_directories",
+];
+
+/// Whether a setting is one of [`RESERVED`].
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
+/// What every server gets: its place, its name in process titles, and the log on standard error.
+pub(super) fn of_driver(host: &Host) -> Vec<(String, String)> {
+    let settings = [
+        ("listen_addresses", host.host.as_str()),
+        ("port", &host.port.to_string()),
+        ("unix_socket_directories", ""),
+        ("cluster_name", &host.node),
+        ("log_destination", "stderr"),
+        ("logging_collector", "off"),
+        ("log_line_prefix", "%m [%p] %q%a "),
+    ];
+    settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
+/// What a node gets: what every server gets, what replication and `pg_rewind` need, then its own.
+pub(super) fn of_node(spec: &NodeSpec, host: &Host) -> Vec<(String, String)> {
+    let mut settings = of_driver(host);
+    for (name, value) in [
+        ("wal_level", "replica"),
+        ("hot_standby", "on"),
+        ("max_wal_senders", "10"),
+        ("max_replication_slots", "10"),
+        ("wal_log_hints", "on"),
+    ] {
+        settings.push((name.to_owned(), value.to_owned()));
+    }
+    settings.extend(spec.settings.iter().cloned());
+    settings
+}
+
+/// A setting that a server does not confirm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The node.
+    pub node: String,
+    /// The setting.
+    pub setting: String,
+    /// What it was given.
+    pub wanted: String,
+    /// What it says; absent when it knows no such setting.
+    pub found: Option<String>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mismatch { node, setting, wanted, found } = self;
+        match found {
+            Some(found) => write!(f, "node `{node}`: {setting} was set to `{wanted}` and is `{found}`"),
+            None => write!(f, "node `{node}`: {setting} was set to `{wanted}` and is not known to the server"),
+        }
+    }
+}
+
+/// A row of `pg_settings`.
+#[derive(Debug)]
+struct Live<'a> {
+    setting: &'a str,
+    unit: Option<&'a str>,
+    kind: &'a str,
+    boot: Option<&'a str>,
+}
+
+/// Asks a server for each of `wanted` (the last of several values of one setting counts).
+pub async fn verify(
+    client: &Client,
+    node: &str,
+    wanted: &[(String, String)],
+) -> Result<Vec<Mismatch>, tokio_postgres::Error> {
+    let mut mismatches = Vec::new();
+    for (i, (name, value)) in wanted.iter().enumerate() {
+        if wanted[i + 1..].iter().any(|(later, _)| later.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        let row = client
+            .query_one(
+                "SELECT current_setting($1, true), s.setting, s.unit, s.vartype, s.boot_val \
+                 FROM (SELECT 1) one LEFT JOIN pg_settings s ON s.name = lower($1)",
+                &[name],
+            )
+            .await?;
+        let shown: Option<String> = row.get(0);
+        let confirmed = match row.get::<_, Option<&str>>(1) {
+            Some(setting) => confirms(&Live { setting, unit: row.get(2), kind: row.get(3), boot: row.get(4) }, value),
+            // Of an extension's setting whose library is not loaded the server knows only the text.
+            None => shown.as_deref() == Some(value),
+        };
+        if !confirmed {
+            let (node, setting, wanted) = (node.to_owned(), name.clone(), value.clone());
+            mismatches.push(Mismatch { node, setting, wanted, found: shown });
+        }
+    }
+    Ok(mismatches)
+}
+
+fn confirms(live: &Live<'_>, wanted: &str) -> bool {
+    match live.kind {
+        "bool" => boolean(wanted).is_some_and(|wanted| Some(wanted) == boolean(live.setting)),
+        "enum" => {
+            let same_boolean = || boolean(wanted).is_some_and(|wanted| Some(wanted) == boolean(live.setting));
+            live.setting.eq_ignore_ascii_case(wanted) || same_boolean()
+        }
+        "integer" | "real" => {
+            let (Some(wanted), Ok(found)) = (number(wanted, live.unit), live.setting.parse::<f64>()) else {
+                return false;
+            };
+            // -1 often means "work it out", and the server then shows what it worked out.
+            let automatic = wanted == -1.0 && live.boot == Some("-1");
+            // An integer is rounded to its unit.
+            let close = if live.kind == "integer" { 0.5 } else { found.abs() * 1e-9 };
+            automatic || (wanted - found).abs() <= close
+        }
+        _ => live.setting == wanted,
+    }
+}
+
+/// A boolean in any of the spellings that `parse_bool` takes: unique prefixes, in any case.
+fn boolean(text: &str) -> Option<bool> {
+    let text = text.trim().to_ascii_lowercase();
+    let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
+    match text.as_str() {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ if begins("true", 1) || begins("yes", 1) || begins("on", 2) => Some(true),
+        _ if begins("false", 1) || begins("no", 1) || begins("off", 2) => Some(false),
+        _ => None,
+    }
+}
+
+/// A number in the setting's own unit, such as `8kB`, `ms` or `min`.
+fn number(text: &str, unit: Option<&str>) -> Option<f64> {
+    let text = text.trim();
+    let digits = |c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'));
+    if let Some(hex) = text.strip_prefix("0x") {
+        return i64::from_str_radix(hex, 16).ok().map(|value| value as f64);
+    }
+    // Scientific notation has no unit after it that could begin with an `e`.
+    if let Ok(value) = text.parse::<f64>() {
+        return Some(value);
+    }
+    let (value, given) = text.split_at(text.find(digits)?);
+    let value: f64 = value.parse().ok()?;
+    Some(value * amount(given.trim())? / amount(unit?)?)
+}
+
+/// What a unit amounts to, in bytes or seconds; a unit may carry a factor (`8kB`).
+fn amount(unit: &str) -> Option<f64> {
+    let letters = unit.find(|c: char| !c.is_ascii_digit())?;
+    let factor: f64 = if letters == 0 { 1.0 } else { unit[..letters].parse().ok()? };
+    let one = match &unit[letters..] {
+        "B" => 1.0,
+        "kB" => 1024.0,
+        "MB" => 1024.0 * 1024.0,
+        "GB" => 1024.0 * 1024.0 * 1024.0,
+        "TB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return None,
+    };
+    Some(factor * one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live<'a>(kind: &'a str, setting: &'a str, unit: &'a str) -> Live<'a> {
+        Live { setting, unit: (!unit.is_empty()).then_some(unit), kind, boot: None }
+    }
+
+    #[test]
+    fn compares_values_and_not_texts() {
+        for (kind, setting, unit, wanted) in [
+            ("integer", "16384", "8kB", "128MB"),
+            ("integer", "16384", "8kB", "131072kB"),
+            ("integer", "16384", "8kB", "16384"),
+            ("integer", "1024", "MB", "1GB"),
+            ("integer", "300", "s", "5min"),
+            ("integer", "100", "", "1e2"),
+            ("real", "0.9", "", ".9"),
+            ("real", "20", "ms", "0.02s"),
+            ("bool", "on", "", "YES"),
+            ("enum", "on", "", "true"),
+            ("enum", "remote_apply", "", "Remote_Apply"),
+            ("string", "ANY 1 (\"s1\")", "", "ANY 1 (\"s1\")"),
+        ] {
+            assert!(confirms(&live(kind, setting, unit), wanted), "{kind} {setting} {unit} against {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_difference_is_seen() {
+        for (kind, setting, unit, wanted) in [
+            ("integer", "16384", "8kB", "64MB"),
+            ("integer", "16384", "8kB", "128 MiB"),
+            ("integer", "16384", "8kB", "16385"),
+            ("bool", "on", "", "off"),
+            ("bool", "on", "", "o"),
+            ("enum", "local", "", "on"),
+            ("string", "", "", "ANY 1 (s1)"),
+        ] {
+            assert!(!confirms(&live(kind, setting, unit), wanted), "{kind} {setting} {unit} against {wanted}");
+        }
+        let automatic = Live { setting: "512", unit: Some("8kB"), kind: "integer", boot: Some("-1") };
+        assert!(confirms(&automatic, "-1") && !confirms(&automatic, "4kB"));
+    }
+}

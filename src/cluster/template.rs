@@ -1,0 +1,113 @@
+//! A loaded data directory that is kept, so that every trial starts from the same bytes.
+
+use super::build::{BuildError, io_at};
+use super::settings;
+use crate::base::clean;
+use crate::base::exec::{Command, CommandError};
+use crate::base::inventory::Id;
+use crate::driver::process::{Server, Shutdown};
+use crate::driver::{Driver, SERVER_PROGRAM};
+use crate::pg::connect::connect;
+use crate::pg::{conf, control};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::Client;
+
+/// The file with our settings in a data directory; `postgresql.conf` includes it.
+pub(super) const CONF: &str = "pgbench-rs.conf";
+
+/// Generous: these move as much as the data set is large.
+const COPY_LIMIT: Duration = Duration::from_secs(3600);
+const STOP_LIMIT: Duration = Duration::from_secs(600);
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A data directory whose server was shut down in order.
+#[derive(Debug)]
+pub struct Template {
+    data: PathBuf,
+    path: PathBuf,
+    entry: Id,
+}
+
+/// Whatever may go wrong while a template is filled.
+pub type FillError = Box<dyn Error + Send + Sync>;
+
+impl Template {
+    /// Makes a cluster with the server's defaults, lets `fill` load it over one connection, and shuts
+    /// it down in order.
+    ///
+    /// While it is filled `fsync` is off: nobody's data depends on it, and what is copied from it is
+    /// written to disk before a trial starts.
+    pub async fn build<F, Filled>(driver: &Arc<Driver>, name: &str, fill: F) -> Result<Template, BuildError>
+    where
+        F: FnOnce(Client) -> Filled,
+        Filled: Future<Output = Result<(), FillError>>,
+    {
+        let wanted = driver.dir().join(format!("template-{name}"));
+        let made = driver.directory(&wanted, driver.dir(), Some(SERVER_PROGRAM));
+        let (entry, path) = made.map_err(io_at(&wanted))?;
+        let template = Template { data: path.join("data"), path, entry };
+        template.initialize(driver).await?;
+
+        let logs = driver.setup.logs.join("template").join(name);
+        std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
+        let server = Server::new(driver.clone(), name, template.data.clone(), logs.join("postgresql.log"));
+        let server = server.map_err(io_at(&template.data))?;
+        let conf = template.data.join(CONF);
+        driver.write(&conf, &conf::postgresql_conf(&filling(&server))).map_err(io_at(&conf))?;
+        server.start().await.map_err(|error| BuildError::Start(Box::new(error)))?;
+        let client = connect(&server.host, &driver.login("pgbench-rs fill"), CONNECT_LIMIT).await?;
+        let filled = fill(client).await.map_err(|source| BuildError::Fill { template: name.to_owned(), source });
+        let stopped = server.stop(Shutdown::Fast, STOP_LIMIT).await;
+        filled?;
+        let stopped = stopped?;
+        if stopped.killed {
+            return Err(BuildError::Unclean { template: name.to_owned(), limit: STOP_LIMIT });
+        }
+        Ok(template)
+    }
+
+    /// Copies the data directory to `to`, which exists and is empty; on a file system that can, the
+    /// copy shares its blocks.
+    pub(super) async fn copy(&self, driver: &Driver, to: &Path) -> Result<(), CommandError> {
+        let command = Command::new("cp", COPY_LIMIT).args(["-a", "--reflink=auto", "--"]);
+        let command = command.arg(self.data.join(".")).arg(to).user(driver.setup.user.as_ref());
+        command.run(&driver.setup.inventory).await.map(drop)
+    }
+
+    /// Removes it.
+    pub fn remove(self, driver: &Driver) -> Result<(), BuildError> {
+        let failed = |why: String| io_at(&self.path)(std::io::Error::other(why));
+        clean::remove(&self.path, driver.dir(), &driver.setup.run).map_err(failed)?;
+        driver.setup.inventory.gone(self.entry).map_err(io_at(driver.setup.inventory.path()))
+    }
+
+    async fn initialize(&self, driver: &Driver) -> Result<(), BuildError> {
+        driver.data_directory(&self.data).map_err(io_at(&self.data))?;
+        let login = driver.login("");
+        let pwfile = driver.dir().join("pwfile");
+        driver.write(&pwfile, login.password.expose()).map_err(io_at(&pwfile))?;
+        let setup = &driver.setup;
+        let made =
+            control::initdb(&setup.programs, setup.user.as_ref(), &login.user, &pwfile, &self.data, &setup.inventory);
+        let made = made.await;
+        std::fs::remove_file(&pwfile).map_err(io_at(&pwfile))?;
+        made?;
+        let hba = self.data.join("pg_hba.conf");
+        driver.write(&hba, &conf::pg_hba()).map_err(io_at(&hba))?;
+        let main = self.data.join("postgresql.conf");
+        let before = std::fs::read_to_string(&main).map_err(io_at(&main))?;
+        driver.write(&main, &format!("{before}\ninclude_if_exists = '{CONF}'\n")).map_err(io_at(&main))
+    }
+}
+
+fn filling(server: &Server) -> Vec<(String, String)> {
+    let mut settings = settings::of_driver(&server.host);
+    // Segments that were recycled instead of removed would be copied for every node.
+    for (name, value) in [("fsync", "off"), ("full_page_writes", "off"), ("wal_recycle", "off")] {
+        settings.push((name.to_owned(), value.to_owned()));
+    }
+    settings
+}

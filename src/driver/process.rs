@@ -1,0 +1,359 @@
+//! A server as processes: killing, stopping, freezing all of it or parts of it.
+
+use super::port::Port;
+use super::{Driver, SERVER_PROGRAM};
+use crate::base::child::Child;
+use crate::base::hunt::Hunt;
+use crate::base::inventory::Id;
+use crate::base::proc::{self, Stat};
+use crate::pg::Host;
+use nix::sys::signal::Signal;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long processes may take to vanish after SIGKILL; one that waits for a disk takes its time.
+const DYING: Duration = Duration::from_secs(10);
+/// How long processes may take to stop after SIGSTOP.
+const FREEZING: Duration = Duration::from_secs(2);
+
+/// A server: a data directory, a port, a log, and at times processes.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub host: Host,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
+    pub(super) driver: Arc<Driver>,
+    pub(super) starting: tokio::sync::Mutex<()>,
+    running: Mutex<Option<Arc<Running>>>,
+    kept: AtomicBool,
+    _port: Port,
+}
+
+/// A started postmaster.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) entry: Id,
+}
+
+/// Which processes of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of them.
+    Server,
+    /// A standby's WAL receiver.
+    WalReceiver,
+    /// The WAL senders, one for each standby and each `pg_basebackup`.
+    WalSenders,
+}
+
+/// How a server is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// SIGINT: rolls back what is open, writes a shutdown checkpoint, sends the rest of the WAL.
+    Fast,
+    /// SIGQUIT: exits at once; the next start recovers.
+    Immediate,
+}
+
+/// What a kill did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Killed {
+    /// Processes killed.
+    pub processes: usize,
+    /// From the first signal until none was left and the postmaster was reaped.
+    pub took: Duration,
+}
+
+/// What a stop did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// From the signal to the end of the last process.
+    pub took: Duration,
+    /// It was frozen, and thawed so that it could stop.
+    pub thawed: bool,
+    /// It did not stop within the limit and was killed.
+    pub killed: bool,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.thawed, self.killed) {
+            (_, true) => write!(f, "did not stop in time and was killed, after {:.1?}", self.took),
+            (true, false) => write!(f, "was thawed and stopped within {:.1?}", self.took),
+            (false, false) => write!(f, "stopped within {:.1?}", self.took),
+        }
+    }
+}
+
+/// That a server can no longer acknowledge anything: every process of it is gone.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The node.
+    pub node: String,
+    /// Its data directory, in which no process of the server stands any more.
+    pub data: PathBuf,
+    /// Processes that had to be killed.
+    pub killed: usize,
+    /// How long it took to get the proof.
+    pub took: Duration,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Proof { node, data, killed, took } = self;
+        write!(
+            f,
+            "no process of `{node}` is left: {killed} killed, the postmaster reaped, \
+             no {SERVER_PROGRAM} stands in {}, after {took:.1?}",
+            data.display()
+        )
+    }
+}
+
+/// Signals did not have their effect.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SignalError {
+    /// Processes are still there after SIGKILL.
+    #[error("processes of `{node}` are still there {waited:.1?} after SIGKILL: {left}")]
+    Undead {
+        /// The node.
+        node: String,
+        /// How long was waited.
+        waited: Duration,
+        /// Pids with their state.
+        left: String,
+    },
+    /// Processes did not stop after SIGSTOP.
+    #[error("processes of `{node}` still run {waited:.1?} after SIGSTOP: {left}")]
+    Unstopped {
+        /// The node.
+        node: String,
+        /// How long was waited.
+        waited: Duration,
+        /// Pids with their state.
+        left: String,
+    },
+    /// The server has no such process now.
+    #[error("`{node}` has no {part} to freeze")]
+    Nobody {
+        /// The node.
+        node: String,
+        /// What was looked for.
+        part: &'static str,
+    },
+}
+
+impl Server {
+    /// A server that does not run yet, on a port of its own.
+    pub fn new(driver: Arc<Driver>, name: &str, data: PathBuf, log: PathBuf) -> std::io::Result<Server> {
+        let port = Port::reserve()?;
+        let host = Host { node: name.to_owned(), host: "127.0.0.1".to_owned(), port: port.number() };
+        Ok(Server {
+            host,
+            data,
+            log,
+            driver,
+            starting: tokio::sync::Mutex::new(()),
+            running: Mutex::new(None),
+            kept: AtomicBool::new(false),
+            _port: port,
+        })
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.host.node
+    }
+
+    /// The run that it belongs to.
+    pub fn driver(&self) -> &Arc<Driver> {
+        &self.driver
+    }
+
+    /// Whether its postmaster runs, frozen or not.
+    pub fn is_running(&self) -> bool {
+        self.running().as_ref().is_some_and(|running| !running.child.is_reaped())
+    }
+
+    /// Kills (SIGKILL) the postmaster and everything that descends from it, and returns when nothing of
+    /// it is left. The postmaster goes first, so that it can neither start others nor restart.
+    pub async fn kill(&self) -> Result<Killed, SignalError> {
+        let began = Instant::now();
+        let running = self.running().clone();
+        let mut hunt = self.hunt();
+        loop {
+            let left = hunt.strike();
+            if left.is_empty() {
+                break;
+            }
+            if began.elapsed() > DYING {
+                let (node, waited) = (self.name().to_owned(), began.elapsed());
+                return Err(SignalError::Undead { node, waited, left: listed(&left) });
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if let Some(running) = running {
+            running.child.wait().await;
+            self.note_gone(running.entry);
+        }
+        Ok(Killed { processes: hunt.killed(), took: began.elapsed() })
+    }
+
+    /// Kills everything and says how it is known that nothing is left.
+    pub async fn fence(&self) -> Result<Proof, SignalError> {
+        let began = Instant::now();
+        let before = self.kill().await?;
+        // A start that was under way has failed now; once it has let go, nothing more can come of it.
+        let _no_start = self.starting.lock().await;
+        let after = self.kill().await?;
+        let (node, killed) = (self.name().to_owned(), before.processes + after.processes);
+        Ok(Proof { node, data: self.data.clone(), killed, took: began.elapsed() })
+    }
+
+    /// Tells it to stop; after `limit` it is killed. A frozen postmaster is thawed, with all of its
+    /// processes; frozen parts of a server that runs stay frozen, which may well use up the limit.
+    pub async fn stop(&self, how: Shutdown, limit: Duration) -> Result<Stopped, SignalError> {
+        let began = Instant::now();
+        let running = self.running().clone();
+        let Some(running) = running.filter(|running| !running.child.is_reaped()) else {
+            let killed = self.kill().await?.processes > 0;
+            return Ok(Stopped { took: began.elapsed(), thawed: false, killed });
+        };
+        let postmaster = running.child.identity;
+        let signal = match how {
+            Shutdown::Fast => Signal::SIGINT,
+            Shutdown::Immediate => Signal::SIGQUIT,
+        };
+        let thawed = postmaster.stat().is_some_and(|stat| stat.is_stopped());
+        // Nothing is lost by a signal that fails: the limit passes and SIGKILL follows.
+        let _ = postmaster.signal(signal);
+        if thawed {
+            self.thaw(Part::Server);
+        }
+        let in_time = tokio::time::timeout(limit, running.child.wait()).await.is_ok();
+        // Also after an orderly end: nothing may be left, and this is how it is known.
+        self.kill().await?;
+        Ok(Stopped { took: began.elapsed(), thawed, killed: !in_time })
+    }
+
+    /// Stops (SIGSTOP) the processes of `part` where they stand, and returns how many, once all have
+    /// stopped. Those that are started later are not frozen.
+    pub async fn freeze(&self, part: Part) -> Result<usize, SignalError> {
+        let began = Instant::now();
+        loop {
+            let members = self.members(part);
+            let moving: Vec<Stat> = members.iter().filter(|stat| !stat.is_stopped()).cloned().collect();
+            match (members.is_empty(), moving.is_empty()) {
+                (true, _) => return Err(SignalError::Nobody { node: self.name().to_owned(), part: part.in_words() }),
+                (false, true) => return Ok(members.len()),
+                (false, false) if began.elapsed() > FREEZING => {
+                    let (node, waited) = (self.name().to_owned(), began.elapsed());
+                    return Err(SignalError::Unstopped { node, waited, left: listed(&moving) });
+                }
+                (false, false) => {}
+            }
+            for stat in &moving {
+                // One that cannot be signalled is still moving at the next look.
+                let _ = stat.identity.signal(Signal::SIGSTOP);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Lets the frozen processes of `part` go on (SIGCONT), children before the postmaster. Returns
+    /// how many there were.
+    pub fn thaw(&self, part: Part) -> usize {
+        let frozen = self.members(part).into_iter().rev().filter(Stat::is_stopped);
+        frozen.filter(|stat| stat.identity.signal(Signal::SIGCONT) == Ok(true)).count()
+    }
+
+    /// Lets it outlive the harness. Only sure when the driver was set up so ([`super::Setup::keep`]).
+    pub fn keep(&self) -> std::io::Result<()> {
+        if let Some(running) = self.running().as_ref() {
+            self.driver.setup.inventory.keep(running.entry)?;
+        }
+        self.kept.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The processes of `part`, the postmaster first.
+    fn members(&self, part: Part) -> Vec<Stat> {
+        let Some(running) = self.running().clone().filter(|running| !running.child.is_reaped()) else {
+            return Vec::new();
+        };
+        let mut tree = proc::tree(&proc::alive(), running.child.identity);
+        if let Some(role) = part.role() {
+            let prefix = format!("postgres: {}: {role}", self.name());
+            tree.retain(|stat| proc::title(stat.identity.pid).is_some_and(|title| title.starts_with(&prefix)));
+        }
+        tree
+    }
+
+    /// Ends what a postmaster that died by itself has left behind.
+    pub(super) async fn end_leftovers(&self) -> Result<(), SignalError> {
+        self.kill().await.map(drop)
+    }
+
+    pub(super) fn set_running(&self, running: Arc<Running>) {
+        *self.running() = Some(running);
+    }
+
+    fn hunt(&self) -> Hunt {
+        let mut hunt = Hunt::default();
+        if let Some(running) = self.running().as_ref() {
+            hunt.process(running.child.identity);
+        }
+        hunt.directory(self.data.clone(), SERVER_PROGRAM.to_owned());
+        hunt
+    }
+
+    fn note_gone(&self, entry: Id) {
+        // An inventory that can no longer be written says too much, never too little.
+        let _ = self.driver.setup.inventory.gone(entry);
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Arc<Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The net below `stop` and `kill`, for a panic or a cancelled trial.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.is_running() && !self.kept.load(Ordering::Relaxed) {
+            self.hunt().end(Duration::ZERO, Duration::from_secs(2));
+        }
+    }
+}
+
+impl Part {
+    /// How the process calls itself in its title, after the server's `cluster_name`.
+    fn role(self) -> Option<&'static str> {
+        match self {
+            Part::Server => None,
+            Part::WalReceiver => Some("walreceiver"),
+            Part::WalSenders => Some("walsender"),
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Part::Server => "process",
+            Part::WalReceiver => "WAL receiver",
+            Part::WalSenders => "WAL sender",
+        }
+    }
+}
+
+fn listed(stats: &[Stat]) -> String {
+    let names: Vec<String> =
+        stats.iter().map(|stat| format!("pid {} ({}, state {})", stat.identity.pid, stat.name, stat.state)).collect();
+    names.join(", ")
+}

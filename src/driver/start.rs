@@ -1,0 +1,166 @@
+//! Starting a server: spawned directly, ready when a login gets a row, failed when the child dies.
+
+use super::process::{Running, Server};
+use crate::base::child::{Child, Orphaned};
+use crate::base::exec::{in_words, plain_environment};
+use crate::base::wait::{self, Poll, WaitError};
+use crate::pg::connect::connect;
+use nix::sys::signal::Signal;
+use std::convert::Infallible;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time between two attempts to log in.
+const EVERY: Duration = Duration::from_millis(1);
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// How much of the log an error shows.
+const TAIL_BYTES: u64 = 8192;
+const TAIL_LINES: usize = 20;
+
+/// A server did not start. It displays the tail of the server's own log.
+#[derive(Clone, Debug)]
+pub struct StartError {
+    /// The node.
+    pub node: String,
+    /// Its log.
+    pub log: PathBuf,
+    /// How long was waited.
+    pub waited: Duration,
+    /// How things stood at the end: what the last login was answered, how the server died.
+    pub last_status: String,
+    /// What the server wrote to its log in this start, from the end.
+    pub log_tail: String,
+    port: u16,
+}
+
+impl std::error::Error for StartError {}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StartError { node, log, waited, last_status, log_tail, port } = self;
+        write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}\nlog: {}", log.display())?;
+        if log_tail.is_empty() {
+            write!(f, " (nothing was written to it)")?;
+        }
+        for line in log_tail.lines() {
+            write!(f, "\n    {line}")?;
+        }
+        if log_tail.contains("Address already in use") {
+            write!(f, "\nhint: another process listens on 127.0.0.1:{port}; `ss -ltnp sport = :{port}` names it")?;
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Starts the server and waits until a login gets a row. Returns how long that took.
+    ///
+    /// When it fails, nothing of the server is left running.
+    pub async fn start(&self) -> Result<Duration, StartError> {
+        let _one_start = self.starting.lock().await;
+        let began = Instant::now();
+        let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
+        let error = |last_status: String| StartError {
+            node: self.name().to_owned(),
+            log: self.log.clone(),
+            waited: began.elapsed(),
+            last_status,
+            log_tail: tail(&self.log, log_offset).unwrap_or_else(|error| format!("(cannot be read: {error})")),
+            port: self.host.port,
+        };
+        if self.is_running() {
+            return Err(error("it runs already".to_owned()));
+        }
+        // What outlived an earlier postmaster would hold its shared memory, and the start would fail.
+        self.end_leftovers().await.map_err(|left| error(left.to_string()))?;
+        let running = self.spawn().await.map_err(|source| error(format!("cannot run it: {source}")))?;
+        let ready = tokio::select! {
+            status = running.child.wait() => {
+                Err(status.map_or("the server ended".to_owned(), |status| format!("the server {}", in_words(status))))
+            }
+            ready = self.accepts_login() => ready,
+        };
+        match ready {
+            Ok(()) => Ok(began.elapsed()),
+            Err(status) => {
+                let error = error(status);
+                match self.kill().await {
+                    Ok(_) => Err(error),
+                    Err(left) => Err(StartError { last_status: format!("{}; {left}", error.last_status), ..error }),
+                }
+            }
+        }
+    }
+
+    async fn spawn(&self) -> io::Result<Arc<Running>> {
+        let setup = &self.driver.setup;
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new(setup.programs.path("postgres"));
+        command.arg("-D").arg(&self.data).current_dir(&self.data).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        plain_environment(&mut command);
+        if let Some(user) = &setup.user {
+            user.run(&mut command);
+        }
+        let orphaned = if setup.keep { Orphaned::Lives } else { Orphaned::Signal(Signal::SIGQUIT) };
+        let entry = setup.inventory.next_id();
+        let (inventory, node, data) = (setup.inventory.clone(), self.name().to_owned(), self.data.clone());
+        let register = move |identity| inventory.process(entry, identity, &node, &data);
+        let running = Arc::new(Running { child: Child::spawn(command, orphaned, register).await?, entry });
+        self.set_running(running.clone());
+        Ok(running)
+    }
+
+    async fn accepts_login(&self) -> Result<(), String> {
+        let login = self.driver.login("pgbench-rs start");
+        let look = || async {
+            let client = match connect(&self.host, &login, ATTEMPT).await {
+                Ok(client) => client,
+                Err(error) => return Poll::not_yet(whole(&error)),
+            };
+            match client.simple_query("SELECT 1").await {
+                Ok(_) => Poll::<(), Infallible>::Done(()),
+                Err(error) => Poll::not_yet(whole(&error)),
+            }
+        };
+        match wait::until(self.driver.setup.start_limit, EVERY, look).await {
+            Ok(()) => Ok(()),
+            Err(WaitError::Timeout { last_status, .. }) => Err(format!("last answer: {last_status}")),
+        }
+    }
+}
+
+/// An error with its causes, for `tokio_postgres` says only "db error" of what the server said.
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The last lines of the log, none of them from before `offset`.
+fn tail(log: &Path, offset: u64) -> io::Result<String> {
+    let mut file = match File::open(log) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        opened => opened?,
+    };
+    let end = file.metadata()?.len();
+    file.seek(SeekFrom::Start(offset.max(end.saturating_sub(TAIL_BYTES))))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
+}
