@@ -58,16 +58,15 @@ impl Turn<'_> {
             // What was asked before it started again was asked of the old primary.
             Some(Ok(_)) => {
                 let since = self.now;
-                self.status.remember(name, |known| known.gone = Some(Gone { since, stopped: false }));
+                self.status.remember(name, |known| {
+                    known.gone = Some(Gone { since, stopped: false });
+                    known.rejoining = Some(since);
+                });
             }
             Some(Err(error)) => {
                 self.event("switchover.rejoin_failed", name.clone(), format!("{name} did not come back: {error}"));
             }
-            None if known.gone.is_some_and(|gone| gone.stopped) => {
-                let now = self.now;
-                self.status.remember(name, |known| _ = known.rejoining.get_or_insert(now));
-                self.act(act);
-            }
+            None if known.gone.is_some_and(|gone| gone.stopped) => self.act(act),
             None => {}
         }
         if known.rejoining.is_some_and(|since| self.now >= since + REJOIN) {

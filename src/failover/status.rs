@@ -59,7 +59,7 @@ pub struct Known {
     pub gone: Option<Gone>,
     /// It was pointed at another upstream and does not stream from there yet.
     pub repointing: bool,
-    /// Since when it is being brought back as a standby.
+    /// When it was started as a standby, until it streams.
     pub rejoining: Option<Duration>,
     /// What is odd about it, as last reported.
     pub complaint: Option<String>,
