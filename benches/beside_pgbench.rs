@@ -115,9 +115,13 @@ async fn reset(server: &Primary) {
     let login = server.login("reset");
     let client =
         pgbench_rs::pg::connect::connect(&server.host, &login, Duration::from_secs(10)).await.expect("a connection");
-    for sql in
-        ["TRUNCATE pgbench_history", "VACUUM pgbench_branches", "VACUUM pgbench_tellers", "VACUUM pgbench_accounts", "CHECKPOINT"]
-    {
+    for sql in [
+        "TRUNCATE pgbench_history",
+        "VACUUM pgbench_branches",
+        "VACUUM pgbench_tellers",
+        "VACUUM pgbench_accounts",
+        "CHECKPOINT",
+    ] {
         client.batch_execute(sql).await.expect(sql);
     }
 }
@@ -137,10 +141,7 @@ fn pgbench(server: &Primary, options: &Options, builtin: &str, threads: u32) -> 
         let number = line.and_then(|rest| rest.trim_start().split([' ', '/']).next()?.parse().ok());
         number.unwrap_or_else(|| panic!("no `{label}` in pgbench's output: {text}{:?}", output.stderr))
     };
-    Run {
-        tps: figure("tps ="),
-        cpu: cpu.as_secs_f64() / figure("number of transactions actually processed:"),
-    }
+    Run { tps: figure("tps ="), cpu: cpu.as_secs_f64() / figure("number of transactions actually processed:") }
 }
 
 async fn our_load(server: &Primary, options: &Options, name: &str, threads: u32) -> Run {

@@ -49,7 +49,12 @@ pub const METRICS: &[Metric] = &[
     m("load.tps", "1/s", Higher, "transactions completed per second"),
     m("load.started", "count", Neither, "transactions that became due (open loop) or were begun (closed loop)"),
     m("load.transactions", "count", Higher, "transactions completed"),
-    m("load.errors", "count", Lower, "failed transactions; also by SQLSTATE, `load/SQLSTATE` or `load/timeout` as subject"),
+    m(
+        "load.errors",
+        "count",
+        Lower,
+        "failed transactions; also by SQLSTATE, `load/SQLSTATE` or `load/timeout` as subject",
+    ),
     m(
         "load.unfinished",
         "count",

@@ -3,12 +3,12 @@
 //! A thread of its own, so that compressing histograms and writing files delays no client. All threads of a load are
 //! told to cut by this one: every second of the trial's clock, and when a phase begins.
 
+use super::LoadError;
 use super::desk::Slice;
 use super::mix::Transaction;
 use super::outcome::{Outcome, Stretch, Throughput};
 use super::tally::Tally;
 use super::worker::Command;
-use super::LoadError;
 use crate::base::clock::Clock;
 use crate::base::histogram::{IntervalLog, LogError};
 use crate::metric::{Field, Point, Points};
@@ -175,22 +175,26 @@ impl Collector {
         for (what, latencies) in self.transactions.iter().zip(&cut.tally.latencies) {
             let measures =
                 [("response", &latencies.response), ("service", &latencies.service), ("wait", &latencies.wait)];
-            for (measure, histogram) in measures {
+            for (measure, histogram) in measures.into_iter().filter(|(_, histogram)| histogram.count() > 0) {
                 self.log.append(&format!("{}.{measure}", what.name()), histogram, from, length)?;
             }
         }
-        for (tag, histogram) in [("generator.late", &cut.tally.late), ("pool_wait", &cut.tally.pool_wait)] {
-            if histogram.count() > 0 {
-                self.log.append(tag, histogram, from, length)?;
-            }
+        let own = [("generator.late", &cut.tally.late), ("pool_wait", &cut.tally.pool_wait)];
+        for (tag, histogram) in own.into_iter().filter(|(_, histogram)| histogram.count() > 0) {
+            self.log.append(tag, histogram, from, length)?;
         }
         self.log.flush()
     }
 
     /// The interval as points: one for each transaction of the mix, one for the whole load.
     fn describe(&self, cut: &Cut) -> Vec<Point> {
-        let point = |measurement, tags, fields| {
-            Point { measurement, node: String::new(), role: "", tags, fields, elapsed: cut.to }
+        let point = |measurement, tags, fields| Point {
+            measurement,
+            node: String::new(),
+            role: "",
+            tags,
+            fields,
+            elapsed: cut.to,
         };
         let load = || ("load", self.load.clone());
         let mut points: Vec<Point> = (self.transactions.iter().zip(&cut.tally.latencies))

@@ -108,8 +108,12 @@ impl Outcome {
             }
         }
         values.extend(counts(load, &total));
-        let account =
-            Account { started: total.started, done: total.done(), errors: total.failed(), unfinished: total.unfinished };
+        let account = Account {
+            started: total.started,
+            done: total.done(),
+            errors: total.failed(),
+            unfinished: total.unfinished,
+        };
         Outcome { values, account, throughput }
     }
 }

@@ -38,8 +38,7 @@ const UPDATE_ACCOUNT: Step = Step {
     sql: "UPDATE pgbench_accounts SET abalance = abalance + $1 WHERE aid = $2",
     of: &[Variable::Delta, Variable::Aid],
 };
-const SELECT_ACCOUNT: Step =
-    Step { sql: "SELECT abalance FROM pgbench_accounts WHERE aid = $1", of: &[Variable::Aid] };
+const SELECT_ACCOUNT: Step = Step { sql: "SELECT abalance FROM pgbench_accounts WHERE aid = $1", of: &[Variable::Aid] };
 const UPDATE_TELLER: Step = Step {
     sql: "UPDATE pgbench_tellers SET tbalance = tbalance + $1 WHERE tid = $2",
     of: &[Variable::Delta, Variable::Tid],

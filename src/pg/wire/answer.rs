@@ -152,7 +152,8 @@ impl Answer {
                 return Ok(true);
             }
             b'E' => {
-                let error = ServerError::read(frame.whole()).map_err(|e| format!("cannot read the server's error: {e}"))?;
+                let error =
+                    ServerError::read(frame.whole()).map_err(|e| format!("cannot read the server's error: {e}"))?;
                 let fatal = error.is_fatal();
                 self.error = Some(Box::new(error));
                 return Ok(fatal);
@@ -161,7 +162,9 @@ impl Answer {
                 let notice = ServerError::read(frame.whole()).map_err(|e| format!("cannot read a notice: {e}"))?;
                 self.done.notices.add(notice.sqlstate);
             }
-            other => return Err(format!("the server sent a message `{}` that was not asked for", other.escape_ascii())),
+            other => {
+                return Err(format!("the server sent a message `{}` that was not asked for", other.escape_ascii()));
+            }
         }
         Ok(false)
     }

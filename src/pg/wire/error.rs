@@ -142,12 +142,8 @@ impl ServerError {
 
     fn collect(mut fields: ErrorFields<'_>) -> io::Result<ServerError> {
         use fallible_iterator::FallibleIterator;
-        let mut error = ServerError {
-            severity: String::new(),
-            sqlstate: SqlState(*b"XX000"),
-            message: String::new(),
-            hint: None,
-        };
+        let mut error =
+            ServerError { severity: String::new(), sqlstate: SqlState(*b"XX000"), message: String::new(), hint: None };
         while let Some(field) = fields.next()? {
             let text = String::from_utf8_lossy(field.value_bytes());
             match field.type_() {

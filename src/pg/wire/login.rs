@@ -107,7 +107,10 @@ fn out_of_turn() -> Failed {
 
 fn password(login: &Login) -> Result<&[u8], Failed> {
     match login.password.expose() {
-        "" => Err(Failed::Authentication(format!("the server asks for the password of `{}` and none is given", login.user))),
+        "" => Err(Failed::Authentication(format!(
+            "the server asks for the password of `{}` and none is given",
+            login.user
+        ))),
         password => Ok(password.as_bytes()),
     }
 }

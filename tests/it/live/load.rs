@@ -27,15 +27,7 @@ async fn filled(server: &Primary) -> Client {
 }
 
 fn load(mix: Mix, profile: Profile) -> Load {
-    Load {
-        mix,
-        profile,
-        clients: 8,
-        threads: 2,
-        to: Spanned::new(0..0, "@primary".into()),
-        timeout: None,
-        pool: None,
-    }
+    Load { mix, profile, clients: 8, threads: 2, to: Spanned::new(0..0, "@primary".into()), timeout: None, pool: None }
 }
 
 fn closed() -> Profile {
@@ -176,8 +168,7 @@ async fn a_pool_makes_clients_wait_and_says_so() {
     pooled.pool = Some(2);
     let (running, _dir) = start("pooled", &pooled, &server).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let sessions =
-        number(&client, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pooled'").await;
+    let sessions = number(&client, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pooled'").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let outcome = running.stop().await.unwrap();
     assert_eq!(sessions, 2);
