@@ -23,7 +23,7 @@ pub(super) enum Pace {
 #[derive(Debug)]
 pub(super) enum Line {
     /// A connection of its own.
-    Own(Box<Own>),
+    Own(Own),
     /// One of a pool, for each transaction.
     Pooled(Pooled),
 }

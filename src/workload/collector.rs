@@ -175,14 +175,13 @@ impl Collector {
         for (what, latencies) in self.transactions.iter().zip(&cut.tally.latencies) {
             let measures =
                 [("response", &latencies.response), ("service", &latencies.service), ("wait", &latencies.wait)];
-            for (measure, histogram) in measures {
+            for (measure, histogram) in measures.into_iter().filter(|(_, histogram)| histogram.count() > 0) {
                 self.log.append(&format!("{}.{measure}", what.name()), histogram, from, length)?;
             }
         }
-        for (tag, histogram) in [("generator.late", &cut.tally.late), ("pool_wait", &cut.tally.pool_wait)] {
-            if histogram.count() > 0 {
-                self.log.append(tag, histogram, from, length)?;
-            }
+        let own = [("generator.late", &cut.tally.late), ("pool_wait", &cut.tally.pool_wait)];
+        for (tag, histogram) in own.into_iter().filter(|(_, histogram)| histogram.count() > 0) {
+            self.log.append(tag, histogram, from, length)?;
         }
         self.log.flush()
     }

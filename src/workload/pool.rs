@@ -10,7 +10,7 @@ use deadpool_postgres::{ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_postgres::NoTls;
-use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::config::{LoadBalanceHosts, TargetSessionAttrs};
 use tokio_postgres::types::Type;
 
 /// The pool of one load.
@@ -42,9 +42,10 @@ impl Shared {
             .dbname(&login.dbname)
             .application_name(&login.application_name)
             .connect_timeout(CONNECT);
-        if matches!(route.to, To::Writable(_)) {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
+        match route.to {
+            To::Writable(_) => config.target_session_attrs(TargetSessionAttrs::ReadWrite),
+            To::Nodes(_) => config.load_balance_hosts(LoadBalanceHosts::Random),
+        };
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(deadpool_postgres::Manager::from_config(config, NoTls, recycling))
             .max_size(size as usize)

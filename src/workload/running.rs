@@ -37,7 +37,7 @@ pub struct Setup {
     pub clock: Clock,
     /// Where its points of every second go.
     pub points: Points,
-    /// Seed of all its random draws.
+    /// The trial's seed; its random draws follow from it, the name and the client's number.
     pub seed: u64,
     /// The latency log to write, such as `latency/NAME.hlog`.
     pub log: PathBuf,
@@ -116,6 +116,9 @@ impl Running {
             .map_err(LoadError::Log)?;
         let transactions: Vec<Transaction> = load.mix.transactions().into_iter().map(|(what, _)| what).collect();
         let (route, pool) = route(load, &setup, &transactions)?;
+        // So that two loads of one trial draw differently (FNV-1a over the name).
+        let mix = |seed: u64, byte| (seed ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+        let seed = setup.name.bytes().fold(setup.seed, mix);
         // A thread without a client would only be counted as idle.
         let threads = load.threads.clamp(1, load.clients);
         let (collector, inbox) = mpsc::channel();
@@ -127,7 +130,7 @@ impl Running {
                 route: route.clone(),
                 pool: pool.clone(),
                 clock: setup.clock,
-                seed: setup.seed,
+                seed,
                 thread,
                 threads,
             };

@@ -120,7 +120,12 @@ impl Plan {
         if let Some(pacer) = pacer {
             pacer.close(&desk, stop);
         }
-        let rest = async { while clients.join_next().await.is_some() {} };
+        let rest = async {
+            while let Some(ended) = clients.join_next().await {
+                // A client that panicked has told nobody yet.
+                ended.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+            }
+        };
         if tokio::time::timeout(GRACE, rest).await.is_err() {
             clients.shutdown().await;
         }
@@ -152,7 +157,7 @@ impl Plan {
         for index in self.indices() {
             let own = Own::new(self.route.clone(), index as usize);
             let to = self.load.to.get_ref().clone();
-            attempts.spawn_local(async move { Ok((index, Line::Own(Box::new(first_connection(own, to).await?)))) });
+            attempts.spawn_local(async move { Ok((index, Line::Own(first_connection(own, to).await?))) });
         }
         let mut lines = Vec::new();
         while let Some(attempt) = attempts.join_next().await {
