@@ -148,7 +148,7 @@ impl Plan {
     async fn connect(&self) -> Result<Vec<(u32, Line)>, LoadError> {
         if let Some(shared) = &self.pool {
             if self.thread == 0 {
-                let late = || LoadError::Nobody { to: self.load.to.get_ref().clone(), limit: START };
+                let late = || LoadError::Nobody { to: self.load.to.clone(), limit: START };
                 tokio::time::timeout(START, shared.fill()).await.map_err(|_| late())?.map_err(LoadError::Pool)?;
             }
             return Ok(self.indices().map(|index| (index, Line::Pooled(Pooled::new(shared.clone())))).collect());
@@ -156,7 +156,7 @@ impl Plan {
         let mut attempts = JoinSet::new();
         for index in self.indices() {
             let own = Own::new(self.route.clone(), index as usize);
-            let to = self.load.to.get_ref().clone();
+            let to = self.load.to.clone();
             attempts.spawn_local(async move { Ok((index, Line::Own(first_connection(own, to).await?))) });
         }
         let mut lines = Vec::new();
