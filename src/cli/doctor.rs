@@ -63,13 +63,22 @@ impl Doctor {
         let work = self.work.clone().map_or_else(default_work, Ok)?;
         let findings = [
             Finding::new("PostgreSQL", postgres(self.postgres.as_deref()), "apt-get install -y postgresql").needed(),
-            Finding::new("server user", user(self.server_user.as_deref()), "useradd --system --create-home postgres").needed(),
+            Finding::new("server user", user(self.server_user.as_deref()), "useradd --system --create-home postgres")
+                .needed(),
             Finding::new("work directory", work_directory(&work), "pass another one with --work DIR").needed(),
             Finding::new("reflink", reflink(&work), "put --work on XFS (mkfs.xfs -m reflink=1) or btrfs"),
             Finding::new("btrfs", btrfs(), "apt-get install -y btrfs-progs"),
-            Finding::new("ZFS", zfs(), "apt-get install -y zfsutils-linux (contrib), or zfs-fuse where there is no kernel module"),
+            Finding::new(
+                "ZFS",
+                zfs(),
+                "apt-get install -y zfsutils-linux (contrib), or zfs-fuse where there is no kernel module",
+            ),
             Finding::new("Docker", docker(), "apt-get install -y docker.io && systemctl start docker (or: dockerd &)"),
-            Finding::new("InfluxDB", influxdb(), "apt-get install -y influxdb && influxd & (or any server that takes line protocol on port 8086)"),
+            Finding::new(
+                "InfluxDB",
+                influxdb(),
+                "apt-get install -y influxdb && influxd & (or any server that takes line protocol on port 8086)",
+            ),
         ];
         if self.json {
             println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -144,7 +153,9 @@ fn reflink(work: &Path) -> Result<String, String> {
         // The second one exists only where reflink works.
         let _ = std::fs::remove_file(file);
     }
-    cloned.map(|_| format!("{} clones files", on.display())).map_err(|_| format!("{} does not clone files", on.display()))
+    cloned
+        .map(|_| format!("{} clones files", on.display()))
+        .map_err(|_| format!("{} does not clone files", on.display()))
 }
 
 fn tempfile_in(dir: &Path) -> std::io::Result<PathBuf> {
@@ -162,7 +173,11 @@ fn btrfs() -> Result<String, String> {
 fn zfs() -> Result<String, String> {
     let pools = output("zpool", &["list", "-H", "-o", "name"])?;
     let pools: Vec<_> = pools.lines().filter(|line| !line.contains("no pools")).collect();
-    if pools.is_empty() { Err("installed, but there is no pool (zpool create …)".into()) } else { Ok(format!("pools: {}", pools.join(", "))) }
+    if pools.is_empty() {
+        Err("installed, but there is no pool (zpool create …)".into())
+    } else {
+        Ok(format!("pools: {}", pools.join(", ")))
+    }
 }
 
 fn docker() -> Result<String, String> {

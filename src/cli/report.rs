@@ -1,6 +1,7 @@
 //! `pgbench-rs report`: the summary of a results folder.
 
-use crate::{record, report};
+use crate::record;
+use crate::report::{exit_code, summarize, terminal};
 use clap::Args;
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,13 +21,13 @@ pub struct Report {
 impl Report {
     /// Prints it; the exit code is the run's.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let record = record::read(&self.dir)?;
+        let summary = summarize(&record::read(&self.dir)?);
         let mut out = std::io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&report::json(&record))?)?;
+            writeln!(out, "{}", serde_json::to_string_pretty(&summary)?)?;
         } else {
-            write!(out, "{}", report::terminal(&record))?;
+            write!(out, "{}", terminal(&summary))?;
         }
-        Ok(ExitCode::from(report::exit_code(&record)))
+        Ok(ExitCode::from(exit_code(&summary)))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::source::ScenarioArgs;
 use crate::plan::expand;
+use crate::record;
+use crate::report::{exit_code, summarize, terminal};
 use crate::run::{Options, run};
-use crate::{record, report};
 use anyhow::Context;
 use clap::Args;
 use std::io::Write;
@@ -54,12 +55,12 @@ impl Run {
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let done = runtime.block_on(run(&source, &plan, &options))?;
-        let record = record::read(&done.dir)?;
+        let summary = summarize(&record::read(&done.dir)?);
         let mut out = std::io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&report::json(&record))?)?;
+            writeln!(out, "{}", serde_json::to_string_pretty(&summary)?)?;
         } else {
-            write!(out, "{}", report::terminal(&record))?;
+            write!(out, "{}", terminal(&summary))?;
         }
         for line in &done.kept {
             writeln!(out, "kept up: {line}")?;
@@ -67,6 +68,6 @@ impl Run {
         if !done.kept.is_empty() {
             writeln!(out, "hint: `pgbench-rs clean --kept` ends them")?;
         }
-        Ok(ExitCode::from(if done.interrupted { 130 } else { report::exit_code(&record) }))
+        Ok(ExitCode::from(if done.interrupted { 130 } else { exit_code(&summary) }))
     }
 }

@@ -46,7 +46,9 @@ pub fn find(name: &str) -> anyhow::Result<Source> {
         Ok(text) => Ok(Source::new(name, text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let hint = near(name, shipped::SHIPPED.iter().map(|shipped| shipped.name))
-                .map_or("`pgbench-rs list` shows the shipped scenarios".to_owned(), |near| format!("did you mean `{near}`?"));
+                .map_or("`pgbench-rs list` shows the shipped scenarios".to_owned(), |near| {
+                    format!("did you mean `{near}`?")
+                });
             Err(Usage(format!("no file and no shipped scenario is called `{name}`\n\nhint: {hint}")).into())
         }
         Err(error) => Err(Usage(format!("cannot read {name}: {error}")).into()),

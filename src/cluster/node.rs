@@ -152,6 +152,11 @@ impl Node {
         ])
     }
 
+    /// Whether it starts as a standby: `standby.signal` is there.
+    pub fn is_standby_on_disk(&self) -> bool {
+        self.dir.join("standby.signal").exists()
+    }
+
     /// Makes a stopped node a standby of `upstream` when it starts next: `standby.signal`, and
     /// `primary_conninfo` and `primary_slot_name` in `postgresql.auto.conf`, where a change by
     /// `ALTER SYSTEM` would be too. The slot itself is not created.

@@ -6,8 +6,8 @@
 
 use super::node::NodeSpec;
 use crate::pg::Host;
-use std::fmt;
 use std::collections::BTreeMap;
+use std::fmt;
 use tokio_postgres::Client;
 
 /// Settings that the driver sets itself, or that would break what it relies on.
@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn what_all_nodes_agree_on_is_said_once() {
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let nodes = [("a".to_owned(), map(&[("x", "1"), ("y", "2")])), ("b".to_owned(), map(&[("x", "1"), ("y", "3")]))];
+        let nodes =
+            [("a".to_owned(), map(&[("x", "1"), ("y", "2")])), ("b".to_owned(), map(&[("x", "1"), ("y", "3")]))];
         assert_eq!(merged(&nodes), map(&[("x", "1"), ("a.y", "2"), ("b.y", "3")]));
     }
 

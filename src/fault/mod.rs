@@ -158,7 +158,7 @@ impl Undo {
 
 impl Reach {
     /// The nodes that a target stands for at this moment.
-    async fn resolve(&self, target: &String) -> Result<Vec<Arc<Node>>, FaultError> {
+    async fn resolve(&self, target: &str) -> Result<Vec<Arc<Node>>, FaultError> {
         let nodes: Vec<Arc<Node>> = match target {
             "@primary" => self.writable().await.into_iter().collect(),
             "@standbys" => self.in_recovery().await,

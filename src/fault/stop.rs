@@ -49,7 +49,9 @@ pub(super) async fn start_again(nodes: Vec<Arc<Node>>, reach: &Reach) -> Result<
         if node.is_running() {
             continue;
         }
-        if !node.starts_as_standby() && let Some(other) = reach.writable().await {
+        if !node.is_standby_on_disk()
+            && let Some(other) = reach.writable().await
+        {
             let text = format!("left down: {} accepts writes now", other.name);
             reach.say("fault.not_undone", Some(&node.name), text);
             continue;

@@ -163,8 +163,37 @@ pub const SAMPLER: Measurement = Measurement {
     about: "whether the node answered a tick (`up` 1 or 0), how late the tick began, how long the answer took",
 };
 
+/// Latencies of a load, by transaction, of one interval; percentiles are never averaged, the latency log has the rest.
+pub const LOAD_LATENCY: Measurement = Measurement {
+    name: "load_latency",
+    tags: &["load", "transaction"],
+    fields: &[
+        f("done", Kind::Gauge, "count"),
+        f("response_p50", Kind::Real, "s"),
+        f("response_p99", Kind::Real, "s"),
+        f("response_max", Kind::Real, "s"),
+        f("service_p50", Kind::Real, "s"),
+        f("service_p99", Kind::Real, "s"),
+        f("wait_p99", Kind::Real, "s"),
+    ],
+    about: "a load's transactions of the interval that ends at the stamp",
+};
+
+/// What became of a load's transactions in one interval.
+pub const LOAD_OPS: Measurement = Measurement {
+    name: "load_ops",
+    tags: &["load"],
+    fields: &[
+        f("done", Kind::Gauge, "count"),
+        f("errors", Kind::Gauge, "count"),
+        f("started", Kind::Gauge, "count"),
+        f("reconnects", Kind::Gauge, "count"),
+    ],
+    about: "transactions of the interval that ends at the stamp",
+};
+
 /// All of them.
-pub const MEASUREMENTS: &[Measurement] = &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER];
+pub const MEASUREMENTS: &[Measurement] = &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER, LOAD_LATENCY, LOAD_OPS];
 
 /// Tags that every line carries; no measurement may have a tag or field of the same name.
 pub const FIXED_TAGS: [&str; 6] = ["run_id", "scenario", "variant", "trial", "node", "role"];
@@ -180,7 +209,7 @@ mod tests {
             let fields = measurement.fields.iter().map(|field| field.name);
             let mut names: Vec<&str> = fields.chain(measurement.tags.iter().copied()).chain(FIXED_TAGS).collect();
             for name in &names {
-                assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+                assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
                 assert!(!name.starts_with('_') && *name != "time", "{name} is reserved");
             }
             let count = names.len();

@@ -1,1 +1,149 @@
-//! (being built)
+//! The results folder: what a run observed, written as soon as it is known and read back whole or in part.
+//!
+//! ```text
+//! results/<scenario>-<run_id>/       run_id: <utc>-<id>, short and sortable
+//!   run.json          scenario as written, plan, command line, versions, host facts, settings, accounting, result
+//!   trials.csv        one row a trial: the index; rows of other files count only when their trial is in it
+//!   summary.csv       one value a row
+//!   events.csv        dated happenings
+//!   metrics.lp.gz     every sampled point, line protocol (written by the sink)
+//!   inventory.jsonl   what was created and whether it is gone (written by the inventory)
+//!   latency/          HdrHistogram V2 interval logs (written by the loads)
+//!   nodes/<trial>/<node>/postgresql.log
+//! ```
+//!
+//! A value that is not known is absent; it is never written as 0. Passwords are masked in all that is written.
+
+pub mod host;
+pub mod mask;
+pub mod outline;
+mod read;
+mod row;
+mod write;
+
+pub use outline::Outline;
+pub use read::read;
+pub use row::{EventRow, Status, SummaryRow, TrialRow};
+pub use write::{Ended, Opening, Writer};
+
+use crate::sink::{Accounting, WriteError};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+
+/// `run.json`: what is known of a run as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `<utc>-<id>`.
+    pub run_id: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// How the run ended; `running` is what a killed harness leaves.
+    pub status: RunStatus,
+    /// Why it failed or was interrupted.
+    pub reason: Option<String>,
+    /// When it began, UTC.
+    pub started_at: String,
+    /// When it ended, UTC.
+    pub ended_at: Option<String>,
+    /// Version of this program.
+    pub version: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The `--set`s.
+    pub sets: Vec<String>,
+    /// The scenario as written.
+    pub scenario_text: String,
+    /// The machine.
+    pub host: host::Facts,
+    /// Whether servers, load and probes share one machine.
+    pub colocated: bool,
+    /// How the servers existed: `process`.
+    pub driver: String,
+    /// The servers' program.
+    pub server: Server,
+    /// Settings that differ from the server's defaults: by variant, `node.setting` or `setting` and value.
+    #[serde(default)]
+    pub settings: IndexMap<String, BTreeMap<String, String>>,
+    /// Sampled columns (`view.column`) that the servers do not have.
+    #[serde(default)]
+    pub absent: BTreeSet<String>,
+    /// What became of every sampled point.
+    #[serde(default)]
+    pub accounting: Accounting,
+    /// The whole plan.
+    pub plan: serde_json::Value,
+    /// What the report made of it, once it is over.
+    #[serde(default)]
+    pub result: Option<serde_json::Value>,
+}
+
+/// The servers' program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Server {
+    /// Such as `15.18`.
+    pub version: String,
+    /// The folder of `postgres` and its companions.
+    pub bindir: PathBuf,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Not yet, or the harness was killed.
+    Running,
+    /// All trials were run.
+    Finished,
+    /// Stopped by a person; finished trials are kept.
+    Interrupted,
+    /// The run itself failed.
+    Failed,
+}
+
+/// A results folder, read.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The folder.
+    pub dir: PathBuf,
+    /// `run.json`.
+    pub manifest: Manifest,
+    /// What reports need of the plan.
+    pub plan: Outline,
+    /// `trials.csv`, in the order in which they ended.
+    pub trials: Vec<TrialRow>,
+    /// `summary.csv`.
+    pub values: Vec<SummaryRow>,
+    /// `events.csv`.
+    pub events: Vec<EventRow>,
+}
+
+/// A results folder could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A file could not be read.
+    #[error("cannot read {}: {source}{}", .path.display(), if .source.kind() == io::ErrorKind::NotFound {
+        "\nhint: a results folder is `results/<scenario>-<run>`, with `run.json` in it" } else { "" })]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what this program writes.
+    #[error("{} is damaged, or was not written by this program: {what}", .path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, with its place.
+        what: String,
+    },
+    /// The plan does not go into JSON.
+    #[error("the plan cannot be recorded: {0}")]
+    Plan(serde_json::Error),
+}

@@ -17,7 +17,8 @@ use crate::etl;
 use crate::pg::programs::Programs;
 use crate::plan::Plan;
 use crate::probe::{ledger, visibility};
-use crate::record::{self, RunStatus, Writer};
+use crate::record::{self, Outline, RunStatus, Writer};
+use crate::report::summarize;
 use crate::scenario::{Scenario, Source};
 use anyhow::{Context, bail};
 use progress::Progress;
@@ -69,6 +70,8 @@ struct Lab {
     /// Folder of the results.
     dir: PathBuf,
     run_id: String,
+    /// What reports will know of the plan; validity is judged by the same.
+    outline: Outline,
 }
 
 /// Runs a plan. An error is one of the run as a whole; a trial that fails is part of the record.
@@ -132,7 +135,7 @@ fn finish(
     };
     let written = writer.finish(status, reason.as_deref()).and_then(|()| {
         let record = record::read(&dir)?;
-        writer.result(&crate::report::json(&record))
+        writer.result(&summarize(&record))
     });
     let undone = clean::undo_own(inventory);
     for failure in &undone.errors {
@@ -159,6 +162,7 @@ async fn trials(
         progress,
         dir: writer.dir().to_owned(),
         run_id: writer.run_id().to_owned(),
+        outline: writer.plan().clone(),
     };
     for variant in &plan.variants {
         if stop.asked() {
@@ -222,9 +226,11 @@ fn scale(scenario: &Scenario) -> Option<u32> {
 /// Refuses to begin what would end with a full disk.
 fn enough_disk(plan: &Plan, work: &Path, out: &Path) -> anyhow::Result<()> {
     let needed = plan.estimate().disk.0;
-    let standing = |path: &Path| path.ancestors().find(|p| p.exists()).map(Path::to_owned).unwrap_or_else(|| ".".into());
+    let standing =
+        |path: &Path| path.ancestors().find(|p| p.exists()).map(Path::to_owned).unwrap_or_else(|| ".".into());
     for (path, needed, option) in [(work, needed, "--work"), (out, 64 << 20, "--out")] {
-        let free = disk::free(&standing(path)).with_context(|| format!("cannot tell how much of {} is free", path.display()))?;
+        let free = disk::free(&standing(path))
+            .with_context(|| format!("cannot tell how much of {} is free", path.display()))?;
         if free < needed {
             bail!(
                 "{} has {} free, and the run needs about {}\n\nhint: free some, or name another place with {option} DIR",

@@ -10,7 +10,7 @@ use crate::pg::Host;
 use crate::probe::{ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
-use crate::workload::{self, Setup, Target, Throughput};
+use crate::workload::{self, Setup, Target};
 use anyhow::Context;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -63,15 +63,28 @@ impl Parts {
             }
         };
         let login = |name: &str| cluster.login(name);
-        let sampler =
-            sampler::Running::start(hosts.clone(), login("pgbr-sampler"), &scenario.sample, *clock, points.clone(), events.clone())
-                .await;
+        let sampler = sampler::Running::start(
+            hosts.clone(),
+            login("pgbr-sampler"),
+            &scenario.sample,
+            *clock,
+            points.clone(),
+            events.clone(),
+        )
+        .await;
         let ledger = match &scenario.probe.ledger {
             None => None,
             Some(settings) => Some(
-                ledger::Running::start(settings, hosts.clone(), login("pgbr-ledger"), *clock, events.clone(), points.clone())
-                    .await
-                    .context("the ledger cannot start")?,
+                ledger::Running::start(
+                    settings,
+                    hosts.clone(),
+                    login("pgbr-ledger"),
+                    *clock,
+                    events.clone(),
+                    points.clone(),
+                )
+                .await
+                .context("the ledger cannot start")?,
             ),
         };
         let visibility = match &scenario.probe.visibility {
@@ -136,10 +149,12 @@ impl Parts {
             match load.stop().await {
                 Ok(outcome) => {
                     if let Some(t0) = self.measured {
-                        ended.values.extend(recovery::value(&name, &bins(&outcome.throughput), steady_from, t0));
+                        ended.values.extend(recovery::value(&name, &outcome.throughput, steady_from, t0));
                     }
                     if !outcome.account.closes() {
-                        ended.problems.push(format!("the account of load {name} does not close: {:?}", outcome.account));
+                        ended
+                            .problems
+                            .push(format!("the account of load {name} does not close: {:?}", outcome.account));
                     }
                     ended.values.extend(outcome.values);
                 }
@@ -177,16 +192,4 @@ fn target(to: &str, scenario: &Scenario, hosts: &[Host]) -> Target {
         "@standbys" => Target::Nodes(hosts.iter().filter(|host| is_standby(host)).cloned().collect()),
         node => Target::Nodes(hosts.iter().filter(|host| host.node == node).cloned().collect()),
     }
-}
-
-fn bins(throughput: &Throughput) -> Vec<u64> {
-    let mut counts = Vec::new();
-    for (begin, count) in throughput.bins() {
-        let index = (begin.as_nanos() / Throughput::BIN.as_nanos()) as usize;
-        counts.resize(index, 0);
-        counts.push(count);
-    }
-    // The last bin was cut off by the stop.
-    counts.pop();
-    counts
 }

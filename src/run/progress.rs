@@ -28,7 +28,9 @@ impl Progress {
     pub fn new(trials: usize, expected: Duration) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(trials as u64), ProgressDrawTarget::stderr_with_hz(5));
-            if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {pos}/{len} trials  {wide_msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} [{elapsed_precise}] {pos}/{len} trials  {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(200));

@@ -31,7 +31,7 @@ const SHOW: Duration = Duration::from_millis(500);
 pub struct Ended {
     clock: Clock,
     status: Status,
-    reasons: Vec<String>,
+    reason: Option<String>,
     values: Vec<Value>,
     events: Vec<Event>,
     accounting: Accounting,
@@ -47,7 +47,7 @@ impl Ended {
         Ended {
             clock,
             status: Status::Ok,
-            reasons: Vec::new(),
+            reason: None,
             values: Vec::new(),
             events: Vec::new(),
             accounting: Accounting::default(),
@@ -62,7 +62,10 @@ impl Ended {
         if self.status != Status::Failed {
             self.status = status;
         }
-        self.reasons.push(reason);
+        match &mut self.reason {
+            None => self.reason = Some(reason),
+            Some(before) => *before = format!("{before}; {reason}"),
+        }
     }
 
     /// For the record.
@@ -70,7 +73,7 @@ impl Ended {
         record::Ended {
             clock: self.clock,
             status: self.status,
-            reasons: &self.reasons,
+            reason: self.reason.as_deref(),
             values: &self.values,
             events: &self.events,
             accounting: self.accounting,
@@ -80,7 +83,7 @@ impl Ended {
 
     /// In a line, for people.
     pub fn outcome(&self) -> String {
-        match self.reasons.first() {
+        match &self.reason {
             None => self.status.name().to_owned(),
             Some(reason) => format!("{}: {}", self.status.name(), reason.lines().next().unwrap_or_default()),
         }
@@ -129,7 +132,7 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
     }
     ended.events.sort_by_key(|event| event.elapsed);
     if ended.status == Status::Ok {
-        for reason in judge::validity(&variant.scenario, &ended.values) {
+        if let Some(reason) = judge::invalid(&lab.outline.variants[trial.variant].scenario.valid, &ended.values) {
             ended.otherwise(Status::Invalid, reason);
         }
     }
@@ -239,8 +242,7 @@ impl Measuring {
             parts = Parts::start(&start) => parts?,
             () = stop.wait() => return Ok(Phases::Interrupted),
         };
-        let reach =
-            Reach { cluster, manager: parts.manager.clone(), clock: self.clock, events: self.events.clone() };
+        let reach = Reach { cluster, manager: parts.manager.clone(), clock: self.clock, events: self.events.clone() };
         let mut steps = Steps::new(self.scenario.clone(), reach);
         let begin = Instant::now();
         let mut at = begin;

@@ -61,6 +61,18 @@ fn value(values: &[Value], metric: &str, node: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {metric} of {node}")).value
 }
 
+/// A session with a server that may still be starting.
+async fn session(server: &Primary, application_name: &str) -> tokio_postgres::Client {
+    let limit = Instant::now() + LIMIT;
+    loop {
+        match connect(&server.host, &server.login(application_name), LIMIT).await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < limit, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// The postmaster that listens on `server`'s port, and its children.
 fn processes(server: &Primary) -> Vec<Pid> {
     let port = server.host.port.to_string();
@@ -110,8 +122,8 @@ impl Drop for Frozen {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_read_is_what_the_catalogue_declares() {
     let server = Primary::start(&["fsync=off"]);
-    let load = connect(&server.host, &server.login("pgbr-load-app"), LIMIT).await.expect("a connection");
-    let control = connect(&server.host, &server.login("pgbr-control"), LIMIT).await.expect("a connection");
+    let load = session(&server, "pgbr-load-app").await;
+    let control = session(&server, "pgbr-control").await;
     control.batch_execute("BEGIN").await.expect("BEGIN");
     load.batch_execute("CREATE TABLE t (x int); BEGIN; INSERT INTO t VALUES (1)").await.expect("an open transaction");
     let mut sampling = Sampling::start(&[("a", &server)]).await;
@@ -152,6 +164,8 @@ async fn what_is_read_is_what_the_catalogue_declares() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_server_is_down_and_holds_nobody_up() {
     let (frozen_server, other) = (Primary::start(&["fsync=off"]), Primary::start(&["fsync=off"]));
+    session(&frozen_server, "test").await;
+    session(&other, "test").await;
     let mut sampling = Sampling::start(&[("a", &frozen_server), ("b", &other)]).await;
     sampling.until("first ticks", |points| ups(points, "a", 1) > 0 && ups(points, "b", 1) > 0).await;
 
@@ -181,6 +195,7 @@ async fn a_frozen_server_is_down_and_holds_nobody_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pace_changes_at_once() {
     let server = Primary::start(&["fsync=off"]);
+    session(&server, "test").await;
     let mut sampling = Sampling::start(&[("a", &server)]).await;
     sampling.running.pace(Duration::from_secs(3600));
     sampling.until("first tick", |points| ups(points, "a", 1) > 0).await;

@@ -1,0 +1,375 @@
+//! Writing: `run.json` is replaced as a whole, the CSV files grow by whole trials, and all of it is on disk
+//! before the next trial starts.
+
+use super::mask::{mask, mask_command, mask_json};
+use super::{EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, TrialRow, host};
+use crate::base::clock::Clock;
+use crate::metric::{Event, Value, catalogue};
+use crate::plan::{Plan, Trial};
+use crate::sink::{Accounting, WriteError};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What is known when a run begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The scenario as written.
+    pub scenario_text: &'a str,
+    /// The `--set`s.
+    pub sets: &'a [String],
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The command line.
+    pub command: &'a [String],
+    /// Where data directories go.
+    pub work: &'a Path,
+    /// The servers' program.
+    pub server: &'a Server,
+}
+
+/// What is known when a trial has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// The trial's clock.
+    pub clock: Clock,
+    /// How it ended.
+    pub status: Status,
+    /// Why, unless it is `ok`.
+    pub reason: Option<&'a str>,
+    /// Its numbers.
+    pub values: &'a [Value],
+    /// What happened in it.
+    pub events: &'a [Event],
+    /// What became of its sampled points.
+    pub accounting: Accounting,
+    /// Sampled columns that its servers do not have.
+    pub absent: &'a BTreeSet<String>,
+}
+
+/// A results folder that is being written.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    manifest: Manifest,
+    plan: Outline,
+}
+
+impl Writer {
+    /// Makes the folder under `out`, with `run.json` and the CSV files' headers in it.
+    pub fn create(out: &Path, opening: Opening<'_>) -> Result<Writer, RecordError> {
+        fs::create_dir_all(out).map_err(WriteError::at(out))?;
+        let now = jiff::Timestamp::now();
+        let (run_id, dir) = make_folder(out, &opening.plan.scenario, now)?;
+        let mut plan = serde_json::to_value(opening.plan).map_err(RecordError::Plan)?;
+        mask_json(&mut plan);
+        let manifest = Manifest {
+            run_id,
+            scenario: opening.plan.scenario.clone(),
+            status: RunStatus::Running,
+            reason: None,
+            started_at: now.to_string(),
+            ended_at: None,
+            version: env!("CARGO_PKG_VERSION").into(),
+            command: mask_command(opening.command),
+            sets: opening.sets.iter().map(|set| mask(set)).collect(),
+            scenario_text: mask(opening.scenario_text),
+            host: host::facts(opening.work),
+            colocated: true,
+            driver: "process".into(),
+            server: opening.server.clone(),
+            settings: Default::default(),
+            absent: BTreeSet::new(),
+            accounting: Accounting::default(),
+            plan,
+            result: None,
+        };
+        let writer = Writer { dir, manifest, plan: Outline::of(opening.plan).map_err(RecordError::Plan)? };
+        for folder in [writer.latency(), writer.dir.join("nodes")] {
+            fs::create_dir(&folder).map_err(WriteError::at(&folder))?;
+        }
+        for (file, header) in [
+            ("trials.csv", "run_id,variant,trial,position,started_at,status,reason\n"),
+            ("summary.csv", "run_id,scenario,variant,trial,phase,node,subject,metric,unit,value\n"),
+            ("events.csv", "run_id,variant,trial,elapsed_ms,at,kind,node,text\n"),
+        ] {
+            writer.append(file, header.as_bytes())?;
+        }
+        writer.write_manifest()?;
+        Ok(writer)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// `<utc>-<id>`.
+    pub fn run_id(&self) -> &str {
+        &self.manifest.run_id
+    }
+
+    /// What reports will know of the plan.
+    pub fn plan(&self) -> &Outline {
+        &self.plan
+    }
+
+    /// Where the sink writes.
+    pub fn metrics(&self) -> PathBuf {
+        self.dir.join("metrics.lp.gz")
+    }
+
+    /// Where the inventory goes.
+    pub fn inventory(&self) -> PathBuf {
+        self.dir.join("inventory.jsonl")
+    }
+
+    /// Where loads keep their latency logs; each trial has a folder of its own in it.
+    pub fn latency(&self) -> PathBuf {
+        self.dir.join("latency")
+    }
+
+    /// Where the log of a trial's node goes.
+    pub fn node_log(&self, trial: &Trial, node: &str) -> PathBuf {
+        self.dir.join("nodes").join(trial.position.to_string()).join(node).join("postgresql.log")
+    }
+
+    /// Notes the settings of a variant that differ from the server's defaults.
+    pub fn settings(&mut self, variant: usize, settings: BTreeMap<String, String>) {
+        let settings = settings.into_iter().map(|(name, value)| (name, mask(&value))).collect();
+        self.manifest.settings.insert(self.variant_name(variant), settings);
+    }
+
+    /// Appends a trial. Its row in `trials.csv` comes last: what a killed harness wrote in part has none.
+    pub fn trial(&mut self, trial: &Trial, ended: &Ended<'_>) -> Result<(), RecordError> {
+        let (run_id, variant) = (self.manifest.run_id.clone(), self.variant_name(trial.variant));
+        let finite = ended.values.iter().filter(|value| value.value.is_finite());
+        let values = finite.map(|value| SummaryRow {
+            run_id: run_id.clone(),
+            scenario: self.manifest.scenario.clone(),
+            variant: variant.clone(),
+            trial: trial.trial,
+            phase: value.phase.clone(),
+            node: value.node.clone(),
+            subject: value.subject.clone(),
+            metric: value.metric.to_owned(),
+            unit: catalogue::find(value.metric).map_or("", |metric| metric.unit).to_owned(),
+            value: value.value,
+        });
+        self.append("summary.csv", &rows(values))?;
+        let events = ended.events.iter().map(|event| EventRow {
+            run_id: run_id.clone(),
+            variant: variant.clone(),
+            trial: trial.trial,
+            elapsed_ms: event.elapsed.as_micros() as f64 / 1000.0,
+            at: ended.clock.at(event.elapsed).to_string(),
+            kind: event.kind.to_owned(),
+            node: event.node.clone(),
+            text: mask(&event.text),
+        });
+        self.append("events.csv", &rows(events))?;
+        let row = TrialRow {
+            variant,
+            trial: trial.trial,
+            position: trial.position,
+            started_at: ended.clock.at(std::time::Duration::ZERO).to_string(),
+            status: ended.status,
+            reason: ended.reason.map(mask),
+            run_id,
+        };
+        self.append("trials.csv", &rows([row]))?;
+        self.manifest.accounting += ended.accounting;
+        self.manifest.absent.extend(ended.absent.iter().cloned());
+        self.write_manifest()
+    }
+
+    /// Says how the run ended. The record is whole then; [`Writer::result`] adds what the report makes of it.
+    pub fn finish(&mut self, status: RunStatus, reason: Option<&str>) -> Result<(), RecordError> {
+        self.manifest.status = status;
+        self.manifest.reason = reason.map(mask);
+        self.manifest.ended_at = Some(jiff::Timestamp::now().to_string());
+        self.write_manifest()
+    }
+
+    /// Adds the report's findings to `run.json`.
+    pub fn result(mut self, result: &impl Serialize) -> Result<(), RecordError> {
+        self.manifest.result = Some(serde_json::to_value(result).map_err(RecordError::Plan)?);
+        self.write_manifest()
+    }
+
+    fn variant_name(&self, index: usize) -> String {
+        self.plan.variants.get(index).map_or_else(|| format!("#{index}"), |variant| variant.name.clone())
+    }
+
+    fn append(&self, file: &str, bytes: &[u8]) -> Result<(), WriteError> {
+        let path = self.dir.join(file);
+        let append = || {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+            file.write_all(bytes)?;
+            file.sync_data()
+        };
+        append().map_err(WriteError::at(&path))
+    }
+
+    /// Replaces `run.json`: whoever reads it finds the old one or the new one, never half of one.
+    fn write_manifest(&self) -> Result<(), RecordError> {
+        let (path, next) = (self.dir.join("run.json"), self.dir.join("run.json.next"));
+        let mut json = serde_json::to_vec_pretty(&self.manifest).map_err(RecordError::Plan)?;
+        json.push(b'\n');
+        let replace = || {
+            let mut file = fs::File::create(&next)?;
+            file.write_all(&json)?;
+            file.sync_data()?;
+            fs::rename(&next, &path)
+        };
+        replace().map_err(WriteError::at(&path))?;
+        Ok(())
+    }
+}
+
+/// A new folder `<scenario>-<utc>-<id>` and its run's name.
+fn make_folder(out: &Path, scenario: &str, now: jiff::Timestamp) -> Result<(String, PathBuf), RecordError> {
+    loop {
+        let run_id = format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), rand::random::<u16>());
+        let dir = out.join(format!("{scenario}-{run_id}"));
+        match fs::create_dir(&dir) {
+            Ok(()) => return Ok((run_id, dir)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(WriteError { path: dir, source }.into()),
+        }
+    }
+}
+
+/// Rows as CSV, without header.
+fn rows(rows: impl IntoIterator<Item = impl Serialize>) -> Vec<u8> {
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    for row in rows {
+        // Rows are flat structs and the writer is memory: neither can fail.
+        let _ = csv.serialize(row);
+    }
+    csv.into_inner().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outline::tests::{SCENARIO, plan};
+    use super::super::read;
+    use super::*;
+    use std::time::Duration;
+
+    fn begin(out: &Path) -> (Plan, Writer) {
+        let plan = plan(SCENARIO, &["off", "on"], 1);
+        let server = Server { version: "15.18".into(), bindir: "/usr/bin".into() };
+        let command = ["pgbench-rs", "run", "--set", "x=postgres://u:hunter2@h/d"].map(String::from);
+        let opening = Opening {
+            scenario_text: SCENARIO,
+            sets: &[],
+            plan: &plan,
+            command: &command,
+            work: Path::new("/tmp"),
+            server: &server,
+        };
+        let writer = Writer::create(out, opening).unwrap();
+        (plan, writer)
+    }
+
+    fn write(writer: &mut Writer, trial: &Trial) {
+        let event = |text: &str| Event {
+            elapsed: Duration::from_micros(1_234_567),
+            kind: "fault.kill",
+            node: Some("a".into()),
+            text: text.into(),
+        };
+        let ended = Ended {
+            clock: Clock::start(),
+            status: Status::Ok,
+            reason: None,
+            values: &[
+                Value::new("ledger.acked", 12.0).node("a"),
+                Value::new("load.tps", 0.1 + 0.2).phase("kill").subject("app"),
+                Value::new("load.service.p50", f64::NAN),
+            ],
+            events: &[event("killed, \"a\"\npassword=hunter2")],
+            accounting: Accounting { produced: 5, written: 4, dropped: 1, not_finite: 0 },
+            absent: &BTreeSet::from(["pg_stat_wal.wal_fpi_bytes".to_owned()]),
+        };
+        writer.trial(trial, &ended).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let out = tempfile::tempdir().unwrap();
+        let (plan, mut writer) = begin(out.path());
+        writer.settings(1, BTreeMap::from([("primary_conninfo".into(), "host=a password=hunter2".into())]));
+        for trial in &plan.trials {
+            write(&mut writer, trial);
+        }
+        writer.finish(RunStatus::Finished, None).unwrap();
+        let dir = writer.dir().to_owned();
+        writer.result(&serde_json::json!({"answer": "yes"})).unwrap();
+
+        let record = read(&dir).unwrap();
+        let name = dir.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(name, format!("failover-{}", record.manifest.run_id));
+        assert_eq!(record.manifest.status, RunStatus::Finished);
+        assert_eq!(record.manifest.accounting.produced, 10);
+        assert_eq!(record.manifest.settings["commit=on"]["primary_conninfo"], "host=a password=****");
+        assert_eq!(record.trials.iter().map(|t| t.variant.as_str()).collect::<Vec<_>>(), ["commit=off", "commit=on"]);
+        assert_eq!(record.values.len(), 4, "what is not a number is absent");
+        let row = &record.values[1];
+        assert_eq!((row.metric.as_str(), row.unit.as_str(), row.value), ("load.tps", "1/s", 0.1 + 0.2));
+        assert_eq!(
+            (row.phase.as_deref(), row.node.as_deref(), row.subject.as_deref()),
+            (Some("kill"), None, Some("app"))
+        );
+        assert_eq!(record.events[0].elapsed_ms, 1234.567);
+        assert_eq!(record.events[0].text, "killed, \"a\"\npassword=****");
+        assert_eq!(record.plan.variants.len(), 2);
+    }
+
+    #[test]
+    fn columns_are_as_the_design_says_and_secrets_are_nowhere() {
+        let out = tempfile::tempdir().unwrap();
+        let (plan, mut writer) = begin(out.path());
+        write(&mut writer, &plan.trials[0]);
+        let text = |file: &str| fs::read_to_string(writer.dir().join(file)).unwrap();
+        let id = writer.run_id();
+        let summary = text("summary.csv");
+        let lines: Vec<&str> = summary.lines().collect();
+        assert_eq!(lines[0], "run_id,scenario,variant,trial,phase,node,subject,metric,unit,value");
+        assert_eq!(lines[1], format!("{id},failover,commit=off,1,,a,,ledger.acked,count,12"));
+        assert!(text("trials.csv").starts_with("run_id,variant,trial,position,started_at,status,reason\n"));
+        assert!(text("events.csv").starts_with("run_id,variant,trial,elapsed_ms,at,kind,node,text\n"));
+        for file in ["run.json", "trials.csv", "summary.csv", "events.csv"] {
+            assert!(!text(file).contains("hunter2"), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_killed_harness_leaves_finished_trials_and_no_half_ones() {
+        let out = tempfile::tempdir().unwrap();
+        let (plan, mut writer) = begin(out.path());
+        write(&mut writer, &plan.trials[0]);
+        let id = writer.run_id().to_owned();
+        writer
+            .append("summary.csv", format!("{id},failover,commit=on,1,,,,ledger.acked,count,7\n{id},fail").as_bytes())
+            .unwrap();
+        writer.append("events.csv", format!("{id},commit=on,1,3,2026-01-01T00:00:00Z,x,,\"torn").as_bytes()).unwrap();
+        let record = read(writer.dir()).unwrap();
+        assert_eq!(record.manifest.status, RunStatus::Running);
+        assert_eq!(record.trials.len(), 1);
+        assert!(record.values.iter().all(|row| row.variant == "commit=off"));
+        assert_eq!(record.events.len(), 1);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let out = tempfile::tempdir().unwrap();
+        let (_, mut writer) = begin(out.path());
+        fs::remove_dir_all(writer.dir()).unwrap();
+        let text = writer.finish(RunStatus::Finished, None).unwrap_err().to_string();
+        assert!(text.starts_with(&format!("cannot write {}/run.json: ", writer.dir().display())), "{text}");
+    }
+}

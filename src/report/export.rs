@@ -1,0 +1,219 @@
+//! `pgbench-rs export`: one table of a results folder on standard output, for tools that read CSV or JSON.
+
+use crate::record::{Record, RecordError};
+use crate::sink::WriteError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Which table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// `summary.csv`.
+    Summary,
+    /// `events.csv`.
+    Events,
+    /// `trials.csv`.
+    Trials,
+    /// Latencies by log and tag, merged over the intervals of its log.
+    Latency,
+}
+
+/// In which form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With a header line.
+    Csv,
+    /// One array of objects.
+    Json,
+}
+
+/// A row of [`What::Latency`]; times are seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    /// The log, relative to `latency/`.
+    pub log: String,
+    /// What was timed, such as `tpcb.response`.
+    pub tag: String,
+    /// How many times.
+    pub count: u64,
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// 99.9th percentile.
+    pub p999: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+/// Writes a table of `record` to `to`.
+pub fn export(record: &Record, what: What, form: Form, to: &mut impl Write) -> Result<(), RecordError> {
+    let written = match what {
+        What::Summary => rows(&record.values, form, to),
+        What::Events => rows(&record.events, form, to),
+        What::Trials => rows(&record.trials, form, to),
+        What::Latency => rows(&latencies(&record.dir)?, form, to),
+    };
+    Ok(written.map_err(WriteError::at("standard output"))?)
+}
+
+fn rows(rows: &[impl Serialize], form: Form, to: &mut impl Write) -> io::Result<()> {
+    match form {
+        Form::Csv => {
+            let mut csv = csv::Writer::from_writer(&mut *to);
+            for row in rows {
+                csv.serialize(row).map_err(io::Error::other)?;
+            }
+            csv.flush()?;
+        }
+        Form::Json => {
+            serde_json::to_writer_pretty(&mut *to, rows)?;
+            to.write_all(b"\n")?;
+        }
+    }
+    to.flush()
+}
+
+/// Reads all interval logs under `dir/latency` and merges each log's intervals by tag.
+pub fn latencies(dir: &Path) -> Result<Vec<Latency>, RecordError> {
+    let root = dir.join("latency");
+    let mut rows = Vec::new();
+    for path in logs(&root)? {
+        let log = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+        for (tag, merged) in merge(&path)? {
+            // The loads record microseconds.
+            let seconds = |micros: u64| micros as f64 / 1e6;
+            let quantile = |q: f64| seconds(merged.value_at_quantile(q));
+            rows.push(Latency {
+                log: log.clone(),
+                tag,
+                count: merged.len(),
+                mean: merged.mean() / 1e6,
+                p50: quantile(0.5),
+                p90: quantile(0.9),
+                p99: quantile(0.99),
+                p999: quantile(0.999),
+                max: seconds(merged.max()),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// The `.hlog` files in `folder` and below, sorted; none when there is no such folder.
+fn logs(folder: &Path) -> Result<Vec<PathBuf>, RecordError> {
+    let failed = |source| RecordError::Read { path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(failed(source)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            found.extend(logs(&entry.path())?);
+        } else if entry.path().extension().is_some_and(|extension| extension == "hlog") {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The intervals of a log, merged by tag. A last line torn by the death of its writer is passed over.
+fn merge(path: &Path) -> Result<BTreeMap<String, Histogram<u64>>, RecordError> {
+    let damaged = |what: String| RecordError::Damaged { path: path.to_owned(), what };
+    let log = std::fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
+    let end = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let mut merged: BTreeMap<String, Histogram<u64>> = BTreeMap::new();
+    let mut reader = Deserializer::new();
+    for entry in IntervalLogIterator::new(&log[..end]) {
+        let interval = match entry.map_err(|error| damaged(format!("{error:?}")))? {
+            LogEntry::Interval(interval) => interval,
+            _ => continue,
+        };
+        let encoded = STANDARD.decode(interval.encoded_histogram()).map_err(|error| damaged(error.to_string()))?;
+        let histogram: Histogram<u64> =
+            reader.deserialize(&mut encoded.as_slice()).map_err(|error| damaged(error.to_string()))?;
+        let tag = interval.tag().map_or_else(String::new, |tag| tag.to_string());
+        match merged.get_mut(&tag) {
+            Some(all) => all.add(&histogram).map_err(|error| damaged(error.to_string()))?,
+            None => {
+                merged.insert(tag, histogram);
+            }
+        }
+    }
+    Ok(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::record;
+    use super::*;
+    use hdrhistogram::serialization::V2DeflateSerializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+    use std::time::Duration;
+
+    fn histogram(micros: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap();
+        for value in micros {
+            histogram.record(value).unwrap();
+        }
+        histogram
+    }
+
+    #[test]
+    fn intervals_are_merged_by_tag() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("latency/1");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut log = Vec::new();
+        let mut serializer = V2DeflateSerializer::new();
+        let mut writer = IntervalLogWriterBuilder::new().begin_log_with(&mut log, &mut serializer).unwrap();
+        let second = Duration::from_secs(1);
+        for (from, tag, values) in [(0, "tpcb.response", 1..=50), (1, "tpcb.response", 51..=100), (0, "wait", 7..=7)] {
+            let values = values.map(|ms| ms * 1000);
+            writer.write_histogram(&histogram(values), second * from, second, Tag::new(tag)).unwrap();
+        }
+        drop(writer);
+        log.extend_from_slice(b"Tag=wait,2.0,1.0,7.0,HISTtorn");
+        std::fs::write(folder.join("app.hlog"), &log).unwrap();
+
+        let rows = latencies(dir.path()).unwrap();
+        assert_eq!(
+            rows.iter().map(|row| (row.tag.as_str(), row.count)).collect::<Vec<_>>(),
+            [("tpcb.response", 100), ("wait", 1)]
+        );
+        assert_eq!(rows[0].log, "1/app.hlog");
+        let near = |a: f64, b: f64| (a / b - 1.0).abs() <= 1e-3;
+        assert!(near(rows[0].p50, 0.05) && near(rows[0].p99, 0.099) && near(rows[0].max, 0.1), "{:?}", rows[0]);
+        assert!(near(rows[0].mean, 0.0505), "{:?}", rows[0]);
+    }
+
+    #[test]
+    fn tables_as_csv_and_json() {
+        let mut out = Vec::new();
+        export(&record(), What::Trials, Form::Csv, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 11);
+        assert_eq!(text.lines().next(), Some("run_id,variant,trial,position,started_at,status,reason"));
+
+        let mut out = Vec::new();
+        export(&record(), What::Summary, Form::Json, &mut out).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(json[0]["metric"], "failover.detect");
+        assert_eq!(json[0]["phase"], serde_json::Value::Null);
+    }
+}

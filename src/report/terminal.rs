@@ -1,0 +1,204 @@
+//! The summary on the terminal: the question, the answer, what it rests on, and how to doubt it.
+
+use super::figures::Figure;
+use super::humane::{list, number, percent, range};
+use super::judge::{Verdict, in_words};
+use super::table::{Row, paragraph, table, width};
+use super::{Summary, VariantSummary};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// The summary as plain text, at most a hundred columns wide.
+pub fn terminal(summary: &Summary) -> String {
+    let mut out = String::new();
+    let trials: usize = summary.variants.iter().map(|variant| variant.planned).sum();
+    let variants =
+        if summary.variants.len() == 1 { "1 variant".into() } else { format!("{} variants", summary.variants.len()) };
+    out +=
+        &paragraph("", &format!("{}: {trials} trials of {variants}, PostgreSQL {}", summary.scenario, summary.server));
+    out += &paragraph("", &summary.machine);
+    for load in &summary.loads {
+        out += &paragraph("", load);
+    }
+    out.push('\n');
+    out += &paragraph("", &summary.question);
+    out.push('\n');
+    let names = summary.variants.iter().map(|variant| width(&variant.variant)).max().unwrap_or(0);
+    for variant in &summary.variants {
+        out += &paragraph(&format!("  {:names$}  ", variant.variant), &variant.answer);
+    }
+    out.push('\n');
+    let heads: Vec<&str> = summary.variants.iter().map(|variant| variant.variant.as_str()).collect();
+    out += &table(&heads, &rows(summary));
+    out.push('\n');
+    out += "medians; in parentheses the interval that holds the median with the probability called coverage\n";
+    claims(&mut out, summary);
+    if !summary.not_counted.is_empty() {
+        out += "\nnot counted\n";
+        for trial in &summary.not_counted {
+            let reason = trial.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let first = format!("  {} trial {}: ", trial.variant, trial.trial);
+            out += &paragraph(&first, &format!("{}{reason}", trial.status.name()));
+        }
+    }
+    out.push('\n');
+    for caveat in &summary.caveats {
+        out += &paragraph("note: ", caveat);
+    }
+    // Not folded: it is there to be copied.
+    let _ = writeln!(out, "record: {}", summary.dir.display());
+    out
+}
+
+fn claims(out: &mut String, summary: &Summary) {
+    if summary.claims.is_empty() {
+        return;
+    }
+    *out += "\nclaims\n";
+    for judged in &summary.claims {
+        let metric = judged.claim.split(' ').next().unwrap_or_default();
+        let (verdict, why) = match &judged.verdict {
+            Verdict::Held => ("held   ", String::new()),
+            Verdict::Unknown { why } => ("unknown", format!(": {why}")),
+            Verdict::Failed { trials, median } => {
+                let median = median.map(|median| in_words(metric, median));
+                let trials = trials.iter().map(|v| format!("{} in trial {}", in_words(metric, v.value), v.trial));
+                ("FAILED ", format!(": {}", median.into_iter().chain(trials).collect::<Vec<_>>().join(", ")))
+            }
+        };
+        *out += &paragraph(&format!("  {verdict}  "), &format!("{}: {}{why}", judged.variant, judged.claim));
+    }
+}
+
+/// The rows of the table; one that no variant has a number for is left out.
+fn rows(summary: &Summary) -> Vec<Row> {
+    let variants = &summary.variants;
+    let mut rows = vec![
+        row("trials", variants, |v| Some(counts(v))),
+        row("coverage", variants, |v| {
+            let coverages = v.figures.iter().filter(|f| f.trials == v.ok).filter_map(|f| f.interval);
+            coverages.map(|interval| percent(interval.coverage)).next()
+        }),
+    ];
+    let mut simple =
+        |label: &str, metric: &str| rows.push(row(label, variants, |v| v.figure(metric, None, None).map(cell)));
+    for metric in &summary.answered {
+        simple(metric, metric);
+    }
+    for (label, metric) in [
+        ("  detect", "failover.detect"),
+        ("  elect", "failover.elect"),
+        ("  fence", "failover.fence"),
+        ("  promote", "failover.promote"),
+        ("standbys streaming", "standby.streaming"),
+        ("throughput back", "load.recovered"),
+    ] {
+        if !summary.answered.iter().any(|answered| answered == metric) {
+            simple(label, metric);
+        }
+    }
+    for (label, metrics) in LEDGER {
+        rows.push(row(label, variants, |v| v.several(metrics, None, None)));
+    }
+    let subjects = |metric: &str| -> BTreeSet<String> {
+        let figures = variants.iter().flat_map(|v| &v.figures).filter(|figure| figure.metric == metric);
+        figures.filter_map(|figure| figure.subject.clone()).filter(|subject| !subject.contains('/')).collect()
+    };
+    for target in subjects("lag.visible.upper.p50") {
+        for quantile in ["p50", "p99"] {
+            let bound = |which: &str| format!("lag.visible.{which}.{quantile}");
+            rows.push(row(&format!("lag {target} {quantile}"), variants, |v| {
+                let lower = v.figure(&bound("lower"), None, Some(&target))?;
+                let upper = v.figure(&bound("upper"), None, Some(&target))?;
+                Some(range(&upper.unit, lower.median, upper.median))
+            }));
+        }
+    }
+    for (load, phase) in subjects("load.tps").iter().flat_map(|load| summary.phases.iter().map(move |p| (load, p))) {
+        let at = |what: &str| format!("{load} {phase}: {what}");
+        let of = (Some(phase.as_str()), Some(load.as_str()));
+        rows.push(row(&at("tps"), variants, |v| v.figure("load.tps", of.0, of.1).map(cell)));
+        let quantiles = ["load.response.p50", "load.response.p99"];
+        rows.push(row(&at("p50 / p99"), variants, |v| v.several(&quantiles, of.0, of.1)));
+    }
+    for (label, metric) in [
+        ("generator late p99", "generator.late.p99"),
+        ("generator CPU", "generator.cpu"),
+        ("sampler missed", "sampler.missed"),
+    ] {
+        rows.push(row(label, variants, |v| v.figure(metric, None, None).map(|f| number(&f.unit, f.median))));
+    }
+    rows.retain(|row| row.cells.iter().any(|cell| cell != UNKNOWN));
+    rows
+}
+
+const LEDGER: [(&str, &[&str]); 4] = [
+    ("ledger: sent / acked", &["ledger.attempted", "ledger.acked"]),
+    ("  failed / unknown / weak", &["ledger.failed", "ledger.unknown", "ledger.weak_ok"]),
+    ("  lost / recovered", &["ledger.acked_lost", "ledger.recovered"]),
+    ("  unexpected / twice / holes", &["ledger.unexpected", "ledger.duplicates", "ledger.holes"]),
+];
+
+/// What stands where a number is not known.
+const UNKNOWN: &str = "not known";
+
+fn row(label: &str, variants: &[VariantSummary], cell: impl Fn(&VariantSummary) -> Option<String>) -> Row {
+    let cells = variants.iter().map(|variant| cell(variant).unwrap_or_else(|| UNKNOWN.into())).collect();
+    Row { label: label.into(), cells }
+}
+
+fn counts(variant: &VariantSummary) -> String {
+    let mut text = format!("{} ok", variant.ok);
+    let missing = variant.planned.saturating_sub(variant.ok + variant.invalid + variant.failed);
+    for (count, what) in [(variant.invalid, "invalid"), (variant.failed, "failed"), (missing, "not run")] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    text
+}
+
+fn cell(figure: &Figure) -> String {
+    match figure.interval {
+        Some(interval) if interval.low < interval.high => {
+            let interval = range(&figure.unit, interval.low, interval.high);
+            format!("{} ({interval})", number(&figure.unit, figure.median))
+        }
+        _ => number(&figure.unit, figure.median),
+    }
+}
+
+impl VariantSummary {
+    fn figure(&self, metric: &str, phase: Option<&str>, subject: Option<&str>) -> Option<&Figure> {
+        self.figures.iter().find(|figure| {
+            figure.metric == metric && figure.phase.as_deref() == phase && figure.subject.as_deref() == subject
+        })
+    }
+
+    /// Medians of several metrics of one unit; nothing unless all of them are known.
+    fn several(&self, metrics: &[&str], phase: Option<&str>, subject: Option<&str>) -> Option<String> {
+        let figures: Option<Vec<&Figure>> = metrics.iter().map(|metric| self.figure(metric, phase, subject)).collect();
+        let figures = figures?;
+        let medians: Vec<f64> = figures.iter().map(|figure| figure.median).collect();
+        Some(list(&figures.first()?.unit, &medians))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Lab, record};
+    use super::super::{summarize, table::WIDTH};
+    use super::*;
+
+    #[test]
+    fn a_summary() {
+        let text = terminal(&summarize(&record()));
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_summary_of_nothing() {
+        insta::assert_snapshot!(terminal(&summarize(&Lab::new(&["on"], 2).record())));
+    }
+}
