@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-/// Least time between two rounds of asking.
-const ROUND: Duration = Duration::from_millis(20);
+/// Time between two questions to one host that does not accept writes.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Finds the host that accepts writes.
 #[derive(Debug)]
@@ -17,58 +17,58 @@ pub struct Finder {
     hosts: Vec<Host>,
     login: Login,
     limit: Duration,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    writable: Option<Host>,
-    asked: Option<Instant>,
+    writable: Mutex<Option<Host>>,
 }
 
 impl Finder {
-    /// Asks `hosts` as `login`; one that has not answered within `limit` is passed over in that round.
+    /// Asks `hosts` as `login`; each may take `limit` to answer one question.
     pub fn new(hosts: Vec<Host>, login: Login, limit: Duration) -> Arc<Finder> {
-        Arc::new(Finder { hosts, login, limit, known: Mutex::default() })
+        Arc::new(Finder { hosts, login, limit, writable: Mutex::default() })
     }
 
-    /// The host that accepts writes; waits until there is one. Callers that wait share one round of asking.
+    /// The host that accepts writes; waits until there is one. Callers that wait share one search.
     pub async fn writable(&self) -> Host {
-        loop {
-            let mut known = self.known.lock().await;
-            if let Some(host) = &known.writable {
-                return host.clone();
-            }
-            if let Some(asked) = known.asked {
-                tokio::time::sleep_until((asked + ROUND).into()).await;
-            }
-            known.asked = Some(Instant::now());
-            known.writable = self.ask().await;
+        // Whoever holds the lock searches, the others wait for what it finds.
+        let mut writable = self.writable.lock().await;
+        match &*writable {
+            Some(host) => host.clone(),
+            None => writable.insert(self.search().await).clone(),
         }
     }
 
     /// Says that `host` no longer accepts writes, or that a connection to it broke.
     pub async fn lost(&self, host: &Host) {
-        let mut known = self.known.lock().await;
-        if known.writable.as_ref() == Some(host) {
-            known.writable = None;
+        let mut writable = self.writable.lock().await;
+        if writable.as_ref() == Some(host) {
+            *writable = None;
         }
     }
 
-    async fn ask(&self) -> Option<Host> {
-        let mut answers = JoinSet::new();
+    /// Asks every host again and again until one accepts writes. Each is asked at its own pace, so that one
+    /// that hangs delays nobody else's answer.
+    async fn search(&self) -> Host {
+        let mut searches = JoinSet::new();
         for host in self.hosts.clone() {
             let (login, limit) = (self.login.clone(), self.limit);
-            answers.spawn(async move {
-                tokio::time::timeout(limit, accepts_writes(&host, &login, limit)).await.unwrap_or(false).then_some(host)
+            searches.spawn(async move {
+                loop {
+                    let asked = Instant::now();
+                    let answer = tokio::time::timeout(limit, accepts_writes(&host, &login, limit)).await;
+                    if answer.unwrap_or(false) {
+                        return host;
+                    }
+                    tokio::time::sleep_until((asked + AGAIN).into()).await;
+                }
             });
         }
-        while let Some(answer) = answers.join_next().await {
-            if let Ok(Some(host)) = answer {
-                return Some(host);
+        loop {
+            match searches.join_next().await {
+                Some(Ok(host)) => return host,
+                // No host at all, or searches that died: nothing will ever accept writes.
+                None => std::future::pending().await,
+                Some(Err(_)) => {}
             }
         }
-        None
     }
 }
 

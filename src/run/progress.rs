@@ -49,11 +49,18 @@ impl Progress {
         }
     }
 
-    /// Something preliminary goes on.
+    /// Something preliminary goes on; without a terminal, said every few seconds only.
     pub fn doing(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
-            None => self.say(what),
+            None => {
+                let Ok(mut now) = self.now.lock() else { return };
+                if now.said.is_none_or(|said| said.elapsed() >= PLAIN_EVERY) {
+                    now.said = Some(Instant::now());
+                    drop(now);
+                    self.say(what);
+                }
+            }
         }
     }
 
@@ -75,7 +82,10 @@ impl Progress {
         now.said = Some(Instant::now());
         let line = format!("{}: {name} ({})", now.trial, human(lasts));
         drop(now);
-        self.doing(&line);
+        match &self.bar {
+            Some(bar) => bar.set_message(line),
+            None => self.say(&line),
+        }
     }
 
     /// How the phase goes: transactions and errors per second since the last call.

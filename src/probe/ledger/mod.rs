@@ -37,6 +37,10 @@ use writer::{Schedule, Shared, Writer, lock};
 /// The table, with the columns `writer int` and `seq bigint`.
 pub const TABLE: &str = "pgbench_rs_ledger";
 
+/// Longest time for a server to say whether it accepts writes. A frozen one says nothing and holds up each round of
+/// asking for this long, so it bounds how late the promoted server is found.
+const ASK: Duration = Duration::from_millis(250);
+
 /// Longest time until all writers have their first connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -85,7 +89,7 @@ impl Running {
         let book = Arc::new(Mutex::new(Book::new(count)));
         let shared = Shared {
             book: book.clone(),
-            finder: Finder::new(hosts.clone(), login.clone(), settings.timeout.0),
+            finder: Finder::new(hosts.clone(), login.clone(), ASK.min(settings.timeout.0)),
             login: login.clone(),
             timeout: settings.timeout.0,
             clock,
