@@ -1,5 +1,15 @@
 //! Who detects that a primary is gone and promotes another: the loop around the pure function of
-//! [`crate::failover`]. It observes over TCP and SQL, as another host would, and acts through the cluster.
+//! [`crate::failover`]. It observes over TCP and SQL, as another host would, and acts the same way, but for
+//! what an operator's tools do: fencing, stopping and starting go through the cluster's nodes.
+//!
+//! One task a server checks it on a fixed grid over a connection that is kept; the loop hands every check and
+//! every ended action to [`step`](crate::failover::step) and carries out what comes back, each action in a task of its own.
+
+mod act;
+mod check;
+mod running;
+
+pub use running::{Outcome, Running, StartError, SwitchoverError};
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};
