@@ -15,6 +15,7 @@ pub mod hunt;
 pub mod inventory;
 pub mod proc;
 pub mod ranges;
+pub mod shm;
 pub mod units;
 pub mod user;
 pub mod wait;
