@@ -4,6 +4,7 @@
 pub mod connect;
 pub mod find;
 pub mod lsn;
+pub mod pgbench;
 pub mod wire;
 
 pub use lsn::Lsn;
