@@ -43,12 +43,6 @@ impl Histogram {
         self.saturated += other.saturated;
     }
 
-    /// Forgets everything; keeps the memory.
-    pub fn clear(&mut self) {
-        self.counts.reset();
-        self.saturated = 0;
-    }
-
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.counts.len()
@@ -183,8 +177,6 @@ mod tests {
         histogram.record(Duration::ZERO);
         assert_eq!((histogram.count(), histogram.saturated()), (2, 1));
         assert!(near(histogram.max(), 3600.0));
-        histogram.clear();
-        assert_eq!((histogram.count(), histogram.saturated()), (0, 0));
     }
 
     #[test]
@@ -199,10 +191,9 @@ mod tests {
         let mut seen = Vec::new();
         for entry in IntervalLogIterator::new(&bytes) {
             if let LogEntry::Interval(interval) = entry.unwrap() {
-                use base64_of_log::decode;
-                let mut decoder = hdrhistogram::serialization::Deserializer::new();
+                let mut decoder = Deserializer::new();
                 let histogram: hdrhistogram::Histogram<u64> =
-                    decoder.deserialize(&mut decode(interval.encoded_histogram()).as_slice()).unwrap();
+                    decoder.deserialize(&mut decode_base64(interval.encoded_histogram()).as_slice()).unwrap();
                 seen.push((interval.tag().unwrap().to_string(), interval.start_timestamp(), histogram.len()));
             }
         }
@@ -210,24 +201,20 @@ mod tests {
             seen,
             [("tpcb.response".to_string(), Duration::from_secs(1), 9), ("a_b_c".into(), Duration::from_secs(2), 1)]
         );
-        let _: Deserializer = Deserializer::new();
     }
 
-    mod base64_of_log {
-        /// Enough of RFC 4648 for a test.
-        pub fn decode(text: &str) -> Vec<u8> {
-            const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-            let mut bits = 0u32;
-            let (mut held, mut bytes) = (0, Vec::new());
-            for digit in text.bytes().filter_map(|c| ALPHABET.iter().position(|a| *a == c)) {
-                bits = bits << 6 | digit as u32;
-                held += 6;
-                if held >= 8 {
-                    held -= 8;
-                    bytes.push((bits >> held) as u8);
-                }
+    /// Enough of RFC 4648 for a test.
+    fn decode_base64(text: &str) -> Vec<u8> {
+        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let (mut bits, mut held, mut bytes) = (0u32, 0, Vec::new());
+        for digit in text.bytes().filter_map(|c| ALPHABET.iter().position(|a| *a == c)) {
+            bits = bits << 6 | digit as u32;
+            held += 6;
+            if held >= 8 {
+                held -= 8;
+                bytes.push((bits >> held) as u8);
             }
-            bytes
         }
+        bytes
     }
 }

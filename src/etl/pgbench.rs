@@ -1,7 +1,7 @@
 //! pgbench's four tables, as `pgbench -i` makes them (`initCreateTables`, `initGenerateData` and `initCreatePKeys` of
 //! `src/bin/pgbench/pgbench.c`), so that figures compare line for line.
 
-use crate::workload::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
+use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 use std::pin::{Pin, pin};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};

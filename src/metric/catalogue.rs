@@ -68,6 +68,7 @@ pub const METRICS: &[Metric] = &[
     m("load.response.p99", "s", Lower, "response time, 99th percentile"),
     m("load.response.p999", "s", Lower, "response time, 99.9th percentile"),
     m("load.response.max", "s", Lower, "response time, longest"),
+    m("load.response.saturated", "count", Lower, "response times over an hour, which the histogram holds as an hour"),
     m("load.service.p50", "s", Lower, "service time (from sending), median"),
     m("load.service.p99", "s", Lower, "service time, 99th percentile"),
     m("load.service.max", "s", Lower, "service time, longest"),

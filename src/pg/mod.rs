@@ -8,6 +8,7 @@ pub mod find;
 pub mod lsn;
 pub mod programs;
 pub mod version;
+pub mod pgbench;
 pub mod wire;
 
 pub use lsn::Lsn;

@@ -58,8 +58,9 @@ impl Parts {
         let manager = match &scenario.manager {
             Manager::None(_) => None,
             Manager::Builtin(builtin) => {
-                let running = manager::Running::start(builtin.clone(), cluster.clone(), *clock, events.clone());
-                Some(Arc::new(running.await.context("the manager cannot start")?))
+                let synchronous = synchronous(scenario)?;
+                let start = manager::Running::start(builtin.clone(), cluster.clone(), synchronous, *clock, events.clone());
+                Some(Arc::new(start.await.context("the manager cannot start")?))
             }
         };
         let login = |name: &str| cluster.login(name);
@@ -181,6 +182,17 @@ impl Parts {
         ended.values.extend(values);
         ended.absent = absent;
         ended
+    }
+}
+
+/// What acknowledgements of the primary wait for; nothing, where `synchronous_commit` lets them wait for nobody.
+fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<Synchronous>> {
+    let nodes = scenario.nodes();
+    let Some(primary) = nodes.iter().find(|node| node.role == Role::Primary) else { return Ok(None) };
+    let names = primary.settings.get("synchronous_standby_names").map(String::as_str).unwrap_or_default();
+    match primary.settings.get("synchronous_commit").map(String::as_str) {
+        Some("off" | "local") => Ok(None),
+        _ => Synchronous::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
 }
 

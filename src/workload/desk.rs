@@ -87,9 +87,9 @@ impl Desk {
 
     /// A transaction became due and somebody took it on. It counts as unfinished unless it is settled.
     #[inline]
-    pub(super) fn start(&self) -> Open<'_> {
+    pub(super) fn start(&self) -> Started<'_> {
         self.page.borrow_mut().tally.started += 1;
-        Open { desk: self }
+        Started { desk: self }
     }
 
     /// Transactions were due when the load stopped and nobody took them on.
@@ -145,11 +145,11 @@ impl Desk {
 /// A transaction that was started and has not ended. Dropped as it is, it is unfinished.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Open<'a> {
+pub(super) struct Started<'a> {
     desk: &'a Desk,
 }
 
-impl Open<'_> {
+impl Started<'_> {
     /// It completed.
     #[inline]
     pub(super) fn done(self, transaction: usize, intended: Instant, sent: Instant, done: Instant) {
@@ -171,7 +171,7 @@ impl Open<'_> {
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Started<'_> {
     fn drop(&mut self) {
         self.desk.page.borrow_mut().tally.unfinished += 1;
     }

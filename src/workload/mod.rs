@@ -35,7 +35,6 @@ pub use outcome::{Account, Outcome, Throughput};
 pub use profile::Profile;
 pub use running::{Live, LoadError, Running, Setup, Target};
 pub use schedule::Schedule;
-pub use transaction::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};

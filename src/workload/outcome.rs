@@ -170,6 +170,9 @@ fn throughput_and_latency(subject: &str, of: &Latencies, elapsed: f64) -> Vec<Va
     if let Some(mean) = of.response.mean() {
         values.push(Value::new("load.response.mean", mean).subject(subject));
     }
+    if of.response.saturated() > 0 {
+        values.push(Value::new("load.response.saturated", of.response.saturated() as f64).subject(subject));
+    }
     let measures: [(&Histogram, &[(&str, f64)]); 3] = [
         (
             &of.response,

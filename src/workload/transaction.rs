@@ -2,19 +2,10 @@
 //! (`src/bin/pgbench/pgbench.c`, `builtin_script`).
 
 use super::mix::Transaction;
+use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 use crate::pg::wire::{Param, Statement, Wire, WireError};
 use rand::{Rng, RngExt};
 use tokio_postgres::types::{ToSql, Type};
-
-/// From this scale on, account numbers are `bigint` (pgbench's `SCALE_32BIT_THRESHOLD`).
-pub const BIGINT_SCALE: u32 = 20_000;
-
-/// Branches, tellers and accounts for each unit of scale.
-pub const BRANCHES: i64 = 1;
-/// Tellers of a branch.
-pub const TELLERS: i64 = 10;
-/// Accounts of a branch.
-pub const ACCOUNTS: i64 = 100_000;
 
 /// A variable of pgbench's scripts.
 #[derive(Clone, Copy, Debug)]

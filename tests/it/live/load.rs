@@ -180,6 +180,58 @@ async fn a_pool_makes_clients_wait_and_says_so() {
     assert!(waited > served, "waited {waited} s for {served} s of service");
 }
 
+/// What a failover looks like to clients: one server dies, a while later another one accepts writes.
+async fn moves_to_whoever_accepts_writes(pool: Option<u32>) {
+    let (old, new) = (Primary::start(QUICK), Primary::start(QUICK));
+    let (_, client) = tokio::join!(filled(&old), filled(&new));
+    let read_only = |value: &str| format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+    client.batch_execute(&read_only("on")).await.unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    while number(
+        &client,
+        "SELECT count(*) FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'",
+    )
+    .await
+        == 0
+    {}
+
+    let mut load = load(Mix::SimpleUpdate(SCALE), open(200.0));
+    load.pool = pool;
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::Writable(vec![new.host.clone(), old.host.clone()]);
+    let running = Running::start(&load, Setup { target, ..setup("app", &old, &dir) }).await.unwrap();
+    running.phase("all");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(
+        number(&client, "SELECT count(*) FROM pgbench_history").await,
+        0,
+        "all goes to the one that takes writes"
+    );
+    old.kill();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    client.batch_execute(&read_only("off")).await.unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let outcome = running.stop().await.unwrap();
+
+    assert!(outcome.account.closes(), "{:?}", outcome.account);
+    let rows = number(&client, "SELECT count(*) FROM pgbench_history").await;
+    // What came due during the outage of 0.7 s waited, and was sent afterwards: (0.7 + 1.5) s at 200/s, about.
+    assert!(rows > 250, "{rows} {:?}", outcome.account);
+    assert!(value(&outcome, "load.reconnects") >= 1.0);
+    assert!(value(&outcome, "load.response.max") > 0.5, "the wait counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_move_to_whoever_accepts_writes() {
+    moves_to_whoever_accepts_writes(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_moves_to_whoever_accepts_writes() {
+    moves_to_whoever_accepts_writes(Some(3)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_is_an_error_and_drops_the_connection() {
     let server = Primary::start(QUICK);
