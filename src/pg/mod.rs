@@ -6,9 +6,9 @@ pub mod connect;
 pub mod control;
 pub mod find;
 pub mod lsn;
+pub mod pgbench;
 pub mod programs;
 pub mod version;
-pub mod pgbench;
 pub mod wire;
 
 pub use lsn::Lsn;

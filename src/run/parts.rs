@@ -4,6 +4,7 @@
 use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
+use crate::failover::Synchronous;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
 use crate::pg::Host;
@@ -59,7 +60,8 @@ impl Parts {
             Manager::None(_) => None,
             Manager::Builtin(builtin) => {
                 let synchronous = synchronous(scenario)?;
-                let start = manager::Running::start(builtin.clone(), cluster.clone(), synchronous, *clock, events.clone());
+                let start =
+                    manager::Running::start(builtin.clone(), cluster.clone(), synchronous, *clock, events.clone());
                 Some(Arc::new(start.await.context("the manager cannot start")?))
             }
         };
