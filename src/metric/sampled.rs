@@ -192,8 +192,36 @@ pub const LOAD_OPS: Measurement = Measurement {
     about: "transactions of the interval that ends at the stamp",
 };
 
+/// The ledger's counts since the trial began.
+pub const LEDGER: Measurement = Measurement {
+    name: "ledger",
+    tags: &[],
+    fields: &[
+        f("acked", Kind::Counter, "count"),
+        f("weak_ok", Kind::Counter, "count"),
+        f("failed", Kind::Counter, "count"),
+        f("unknown", Kind::Counter, "count"),
+        f("skipped", Kind::Counter, "count"),
+    ],
+    about: "outcomes of the ledger's writes",
+};
+
+/// Commit-to-visible lag on the standby that is the node, as bounds, of the writes seen since the last point.
+pub const LAG_VISIBLE: Measurement = Measurement {
+    name: "lag_visible",
+    tags: &["source"],
+    fields: &[
+        f("waiting", Kind::Gauge, "count"),
+        f("seen", Kind::Gauge, "count"),
+        f("lower_max", Kind::Real, "s"),
+        f("upper_max", Kind::Real, "s"),
+    ],
+    about: "writes on `source` that are not yet visible, and the largest bounds of those that became so",
+};
+
 /// All of them.
-pub const MEASUREMENTS: &[Measurement] = &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER, LOAD_LATENCY, LOAD_OPS];
+pub const MEASUREMENTS: &[Measurement] =
+    &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER, LOAD_LATENCY, LOAD_OPS, LEDGER, LAG_VISIBLE];
 
 /// Tags that every line carries; no measurement may have a tag or field of the same name.
 pub const FIXED_TAGS: [&str; 6] = ["run_id", "scenario", "variant", "trial", "node", "role"];

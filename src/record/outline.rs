@@ -124,20 +124,25 @@ pub(crate) mod tests {
     /// A plan with one variant per level of the axis `commit`, from a scenario as a person writes it (externally
     /// tagged, as the reader leaves it).
     pub(crate) fn plan(scenario: &str, levels: &[&str], trials: u32) -> Plan {
-        let scenario: crate::scenario::Scenario = toml::from_str(scenario).unwrap();
-        let variants = levels.iter().map(|level| crate::plan::Variant {
-            name: format!("commit={level}"),
-            levels: vec![("commit".into(), level.to_string())],
-            scenario: scenario.clone(),
-        });
+        let table: toml::Table = scenario.parse().unwrap();
+        let variant = |level: &&str| -> crate::plan::Variant {
+            let levels = toml::Value::try_from([["commit", *level]]).unwrap();
+            let mut variant = toml::Table::new();
+            variant.insert("name".into(), format!("commit={level}").into());
+            variant.insert("patches".into(), toml::Value::Array(Vec::new()));
+            variant.insert("levels".into(), levels);
+            variant.insert("scenario".into(), table.clone().into());
+            toml::from_str(&variant.to_string()).unwrap()
+        };
+        let text = |key: &str| table[key].as_str().unwrap().to_owned();
         let order = (1..=trials).flat_map(|trial| (0..levels.len()).map(move |variant| (trial, variant)));
         let trials =
             order.zip(1..).map(|((trial, variant), position)| Trial { trial, variant, position, seed: u64::MAX });
         Plan {
-            scenario: scenario.name.clone(),
-            question: scenario.question.clone(),
-            answer: vec!["failover.write_outage".into(), "ledger.acked_lost".into()],
-            variants: variants.collect(),
+            scenario: text("name"),
+            question: text("question"),
+            answer: table["answer"].as_array().unwrap().iter().map(|m| m.as_str().unwrap().to_owned()).collect(),
+            variants: levels.iter().map(variant).collect(),
             trials: trials.collect(),
         }
     }

@@ -57,7 +57,7 @@ fn harm(metric: &str, values: &[f64]) -> String {
     let (Some(low), Some(high)) = (harmed.first(), harmed.last()) else {
         let bound = zero_upper_bound(n).map_or_else(String::new, percent);
         let none = if what.is_empty() { format!("{metric} is 0") } else { format!("no {what} lost") };
-        return format!("{none} in {n} of {} (at 95 %, in at most {bound} of all)", trials(n));
+        return format!("{none} in {n} of {} (at 95 %: in at most {bound} of trials)", trials(n));
     };
     let count = range("count", *low, *high);
     let some = if what.is_empty() { format!("{metric} is {count}") } else { format!("lost {count} {what}") };
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(
             sentence(&record, "commit=on"),
             "writes stop for 635 ms (median of 4 trials; 610–650 ms holds it with 87.5 %), \
-             no acknowledged writes lost in 4 of 4 trials (at 95 %, in at most 52.7 % of all)"
+             no acknowledged writes lost in 4 of 4 trials (at 95 %: in at most 52.7 % of trials)"
         );
     }
 

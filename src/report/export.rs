@@ -65,7 +65,11 @@ pub fn export(record: &Record, what: What, form: Form, to: &mut impl Write) -> R
         What::Trials => rows(&record.trials, form, to),
         What::Latency => rows(&latencies(&record.dir)?, form, to),
     };
-    Ok(written.map_err(WriteError::at("standard output"))?)
+    match written {
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written.map_err(WriteError::at("standard output"))?),
+    }
 }
 
 fn rows(rows: &[impl Serialize], form: Form, to: &mut impl Write) -> io::Result<()> {
@@ -73,7 +77,7 @@ fn rows(rows: &[impl Serialize], form: Form, to: &mut impl Write) -> io::Result<
         Form::Csv => {
             let mut csv = csv::Writer::from_writer(&mut *to);
             for row in rows {
-                csv.serialize(row).map_err(io::Error::other)?;
+                csv.serialize(row).map_err(io::Error::from)?;
             }
             csv.flush()?;
         }

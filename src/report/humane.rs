@@ -13,10 +13,11 @@ pub(super) fn range(unit: &str, low: f64, high: f64) -> String {
     if from == to { to + &suffix } else { format!("{from}–{to}{suffix}") }
 }
 
-/// Several values of `unit` in the unit that fits the greatest: `1.02 / 5.31 ms`.
-pub(super) fn list(unit: &str, values: &[f64]) -> String {
-    let greatest = values.iter().copied().fold(0.0, f64::max);
-    let texts: Vec<String> = values.iter().map(|value| scaled(unit, *value, greatest).0).collect();
+/// Several values of `unit` in the unit that fits the greatest, `?` for what is not known: `1.02 / ? / 5.31 ms`.
+pub(super) fn list(unit: &str, values: &[Option<f64>]) -> String {
+    let greatest = values.iter().copied().flatten().fold(0.0, f64::max);
+    let text = |value: &Option<f64>| value.map_or_else(|| "?".into(), |value| scaled(unit, value, greatest).0);
+    let texts: Vec<String> = values.iter().map(text).collect();
     texts.join(" / ") + &scaled(unit, greatest, greatest).1
 }
 
@@ -58,6 +59,7 @@ fn digits(value: f64) -> String {
         _ => 2,
     };
     let text = format!("{value:.decimals$}");
+    let text = text.strip_suffix(".00").or_else(|| text.strip_suffix(".0")).unwrap_or(&text);
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let (sign, whole) = whole.split_at(usize::from(whole.starts_with('-')));
     let mut grouped = String::from(sign);
@@ -88,6 +90,7 @@ mod tests {
             ("count", -2.5, "-2.50"),
             ("1/s", 1870.4, "1,870/s"),
             ("ratio", 0.125, "12.5 %"),
+            ("ratio", 0.07, "7 %"),
             ("bytes", 1536.0, "1.50 kB"),
         ] {
             assert_eq!(number(unit, value), text);
@@ -95,7 +98,7 @@ mod tests {
         assert_eq!(range("s", 0.48, 0.61), "480–610 ms");
         assert_eq!(range("s", 0.5, 1.25), "0.50–1.25 s");
         assert_eq!(range("count", 3.0, 3.0), "3");
-        assert_eq!(list("s", &[0.001, 0.0053]), "1 / 5.30 ms");
+        assert_eq!(list("s", &[Some(0.001), None, Some(0.0053)]), "1 / ? / 5.30 ms");
         assert_eq!(percent(0.9375), "93.8 %");
         assert_eq!(percent(0.4507), "45.1 %");
         assert_eq!(percent(0.95), "95 %");

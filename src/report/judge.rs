@@ -13,6 +13,8 @@ use serde::Serialize;
 /// What a claim came to, for one variant.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Judged {
+    /// The metric that it is about.
+    pub metric: String,
     /// The claim in words.
     pub claim: String,
     /// The variant.
@@ -80,6 +82,7 @@ fn judge(record: &Record, variant: &Variant, claim: &Claim) -> Vec<Judged> {
     let trials = observed(record, &variant.name, &claim.metric, claim.phase.as_deref());
     let of = claim.phase.as_ref().map_or_else(String::new, |phase| format!(" of phase {phase}"));
     let judged = |how: &str, bound: Bound, verdict| Judged {
+        metric: claim.metric.clone(),
         claim: format!("{}{of} {} {how}", claim.metric, limits(&claim.metric, bound)),
         variant: variant.name.clone(),
         verdict,

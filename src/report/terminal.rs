@@ -31,7 +31,8 @@ pub fn terminal(summary: &Summary) -> String {
     let heads: Vec<&str> = summary.variants.iter().map(|variant| variant.variant.as_str()).collect();
     out += &table(&heads, &rows(summary));
     out.push('\n');
-    out += "medians; in parentheses the interval that holds the median with the probability called coverage\n";
+    out += "medians; in parentheses the interval that holds the median with the probability called coverage;\n";
+    out += "in brackets, where it is not known in all trials that count, in how many it is\n";
     claims(&mut out, summary);
     if !summary.not_counted.is_empty() {
         out += "\nnot counted\n";
@@ -56,7 +57,7 @@ fn claims(out: &mut String, summary: &Summary) {
     }
     *out += "\nclaims\n";
     for judged in &summary.claims {
-        let metric = judged.claim.split(' ').next().unwrap_or_default();
+        let metric = judged.metric.as_str();
         let (verdict, why) = match &judged.verdict {
             Verdict::Held => ("held   ", String::new()),
             Verdict::Unknown { why } => ("unknown", format!(": {why}")),
@@ -70,7 +71,7 @@ fn claims(out: &mut String, summary: &Summary) {
     }
 }
 
-/// The rows of the table; one that no variant has a number for is left out.
+/// The rows of the table; one that no variant has a number for is left out, unless it is the answer.
 fn rows(summary: &Summary) -> Vec<Row> {
     let variants = &summary.variants;
     let mut rows = vec![
@@ -80,17 +81,18 @@ fn rows(summary: &Summary) -> Vec<Row> {
             coverages.map(|interval| percent(interval.coverage)).next()
         }),
     ];
-    let mut simple =
-        |label: &str, metric: &str| rows.push(row(label, variants, |v| v.figure(metric, None, None).map(cell)));
+    let mut simple = |label: &str, metric: &str| {
+        rows.push(row(label, variants, |v| v.figure(metric, None, None).map(|f| cell(v, f))))
+    };
     for metric in &summary.answered {
         simple(metric, metric);
     }
     for (label, metric) in [
-        ("  detect", "failover.detect"),
-        ("  elect", "failover.elect"),
-        ("  fence", "failover.fence"),
-        ("  promote", "failover.promote"),
-        ("standbys streaming", "standby.streaming"),
+        ("failover.detect", "failover.detect"),
+        ("failover.elect", "failover.elect"),
+        ("failover.fence", "failover.fence"),
+        ("failover.promote", "failover.promote"),
+        ("last standby streaming", "standby.streaming"),
         ("throughput back", "load.recovered"),
     ] {
         if !summary.answered.iter().any(|answered| answered == metric) {
@@ -107,7 +109,7 @@ fn rows(summary: &Summary) -> Vec<Row> {
     for target in subjects("lag.visible.upper.p50") {
         for quantile in ["p50", "p99"] {
             let bound = |which: &str| format!("lag.visible.{which}.{quantile}");
-            rows.push(row(&format!("lag {target} {quantile}"), variants, |v| {
+            rows.push(row(&format!("lag {target} {quantile}, bounds"), variants, |v| {
                 let lower = v.figure(&bound("lower"), None, Some(&target))?;
                 let upper = v.figure(&bound("upper"), None, Some(&target))?;
                 Some(range(&upper.unit, lower.median, upper.median))
@@ -117,18 +119,18 @@ fn rows(summary: &Summary) -> Vec<Row> {
     for (load, phase) in subjects("load.tps").iter().flat_map(|load| summary.phases.iter().map(move |p| (load, p))) {
         let at = |what: &str| format!("{load} {phase}: {what}");
         let of = (Some(phase.as_str()), Some(load.as_str()));
-        rows.push(row(&at("tps"), variants, |v| v.figure("load.tps", of.0, of.1).map(cell)));
+        rows.push(row(&at("tps"), variants, |v| v.figure("load.tps", of.0, of.1).map(|f| cell(v, f))));
         let quantiles = ["load.response.p50", "load.response.p99"];
         rows.push(row(&at("p50 / p99"), variants, |v| v.several(&quantiles, of.0, of.1)));
     }
     for (label, metric) in [
         ("generator late p99", "generator.late.p99"),
         ("generator CPU", "generator.cpu"),
-        ("sampler missed", "sampler.missed"),
+        ("sampler missed, worst node", "sampler.missed"),
     ] {
         rows.push(row(label, variants, |v| v.figure(metric, None, None).map(|f| number(&f.unit, f.median))));
     }
-    rows.retain(|row| row.cells.iter().any(|cell| cell != UNKNOWN));
+    rows.retain(|row| row.cells.iter().any(|cell| cell != UNKNOWN) || summary.answered.contains(&row.label));
     rows
 }
 
@@ -158,14 +160,16 @@ fn counts(variant: &VariantSummary) -> String {
     text
 }
 
-fn cell(figure: &Figure) -> String {
-    match figure.interval {
-        Some(interval) if interval.low < interval.high => {
-            let interval = range(&figure.unit, interval.low, interval.high);
-            format!("{} ({interval})", number(&figure.unit, figure.median))
-        }
-        _ => number(&figure.unit, figure.median),
-    }
+fn cell(variant: &VariantSummary, figure: &Figure) -> String {
+    let median = number(&figure.unit, figure.median);
+    let interval = figure.interval.filter(|interval| interval.low < interval.high);
+    let interval = interval.map(|interval| format!(" ({})", range(&figure.unit, interval.low, interval.high)));
+    median + &interval.unwrap_or_default() + &known_in(variant, figure.trials)
+}
+
+/// Says so when a number is not of all trials that count.
+fn known_in(variant: &VariantSummary, trials: usize) -> String {
+    if trials < variant.ok { format!(" [{trials} of {}]", variant.ok) } else { String::new() }
 }
 
 impl VariantSummary {
@@ -175,12 +179,13 @@ impl VariantSummary {
         })
     }
 
-    /// Medians of several metrics of one unit; nothing unless all of them are known.
+    /// Medians of several metrics of one unit; nothing when none of them is known.
     fn several(&self, metrics: &[&str], phase: Option<&str>, subject: Option<&str>) -> Option<String> {
-        let figures: Option<Vec<&Figure>> = metrics.iter().map(|metric| self.figure(metric, phase, subject)).collect();
-        let figures = figures?;
-        let medians: Vec<f64> = figures.iter().map(|figure| figure.median).collect();
-        Some(list(&figures.first()?.unit, &medians))
+        let figures: Vec<_> = metrics.iter().map(|metric| self.figure(metric, phase, subject)).collect();
+        let known = || figures.iter().copied().flatten();
+        let (unit, trials) = (&known().next()?.unit, known().map(|figure| figure.trials).min()?);
+        let medians: Vec<_> = figures.iter().map(|figure| figure.map(|figure| figure.median)).collect();
+        Some(list(unit, &medians) + &known_in(self, trials))
     }
 }
 
@@ -195,6 +200,23 @@ mod tests {
         let text = terminal(&summarize(&record()));
         assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn numbers_of_some_trials_say_so() {
+        use crate::metric::Value;
+        let mut lab = Lab::new(&["on"], 2);
+        lab.ok("on", 1, &[Value::new("failover.write_outage", 0.5), Value::new("ledger.acked", 7.0)]);
+        lab.ok("on", 2, &[]);
+        let text = terminal(&summarize(&lab.record()));
+        for line in [
+            "ledger.acked_lost      not known",
+            "failover.write_outage  500 ms [1 of 2]",
+            "ledger: sent / acked   ? / 7 [1 of 2]",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(!text.contains("lost / recovered"), "{text}");
     }
 
     #[test]

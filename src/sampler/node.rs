@@ -40,7 +40,7 @@ enum Link {
 }
 
 enum Reply {
-    Opened(Result<Session, OpenError>),
+    Opened(Result<Arc<Session>, OpenError>),
     Read { session: Arc<Session>, reading: Reading, begun: Duration, ended: Duration },
 }
 
@@ -70,7 +70,7 @@ impl NodeSampler {
         events: Events,
     ) -> NodeSampler {
         let account = Account { node: host.node.clone(), ticks: 0, missed: 0, absent: BTreeSet::new() };
-        let opened = Session::open(host.clone(), login.clone(), patience).await;
+        let opened = Session::open(host.clone(), login.clone(), patience).await.map(Arc::new);
         let (link, under_way, failing) = (Link::Opening { backoff: BACKOFF.0 }, JoinSet::new(), BTreeSet::new());
         let mut sampler =
             NodeSampler { host, login, patience, clock, points, events, link, under_way, account, failing };
@@ -132,7 +132,8 @@ impl NodeSampler {
                 if due >= *retry_at {
                     let (host, login, limit) = (self.host.clone(), self.login.clone(), self.patience);
                     self.link = Link::Opening { backoff: *backoff };
-                    self.under_way.spawn(async move { Reply::Opened(Session::open(host, login, limit).await) });
+                    self.under_way
+                        .spawn(async move { Reply::Opened(Session::open(host, login, limit).await.map(Arc::new)) });
                 }
                 self.down(due);
             }
@@ -151,13 +152,13 @@ impl NodeSampler {
         }
     }
 
-    fn opened(&mut self, opened: Result<Session, OpenError>) {
+    fn opened(&mut self, opened: Result<Arc<Session>, OpenError>) {
         let backoff = if let Link::Opening { backoff } = self.link { backoff } else { BACKOFF.0 };
         self.failing.clear();
         self.link = match opened {
             Ok(session) => {
                 self.account.absent.extend(session.absent.iter().cloned());
-                Link::Idle(Arc::new(session))
+                Link::Idle(session)
             }
             Err(_) => Link::Down { retry_at: self.clock.elapsed() + backoff, backoff: (backoff * 2).min(BACKOFF.1) },
         };

@@ -25,6 +25,7 @@ const ASH_SQL: &str = "\
     SELECT state::text, coalesce(wait_event_type, 'CPU')::text, count(*)::int8 AS sessions \
     FROM pg_catalog.pg_stat_activity \
     WHERE state IS NOT NULL AND backend_type <> 'walsender' AND pid <> pg_backend_pid() \
+    AND application_name NOT LIKE 'pgbench-rs %' \
     AND (application_name NOT LIKE 'pgbr-%' OR application_name LIKE 'pgbr-load%') \
     GROUP BY 1, 2";
 

@@ -161,6 +161,34 @@ async fn what_is_read_is_what_the_catalogue_declares() {
     assert!(value(&values, "sampler.ticks", "a") >= 1.0);
 }
 
+/// `pg_receivewal` is to its server what a standby is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_of_wal_is_seen_with_its_positions() {
+    let server = Primary::start(&["fsync=off"]);
+    let client = session(&server, "test").await;
+    let row = client.query_one("SELECT setting FROM pg_config WHERE name = 'BINDIR'", &[]).await.expect("pg_config");
+    let program = std::path::Path::new(row.get::<_, &str>(0)).join("pg_receivewal");
+    let to = tempfile::tempdir().expect("a temporary directory");
+    let mut receiver = std::process::Command::new(program)
+        .args(["-h", "127.0.0.1", "-U", "postgres", "-p", &server.host.port.to_string(), "-D"])
+        .arg(to.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("pg_receivewal starts");
+    let mut sampling = Sampling::start(&[("a", &server)]).await;
+    let streams = |point: &Point| {
+        point.measurement == "pg_stat_replication"
+            && point.tags == [("application_name", "pg_receivewal".to_owned())]
+            && field(point, "state") == Some(&Field::Text("streaming".into()))
+            && matches!(field(point, "sent_lsn"), Some(Field::Int(bytes)) if *bytes > 0)
+            && matches!(field(point, "reply_time"), Some(Field::Float(at)) if *at > 1.7e9)
+    };
+    sampling.until("streaming receiver", |points| points.iter().any(streams)).await;
+    sampling.running.stop().await;
+    receiver.kill().expect("it runs");
+    receiver.wait().expect("it is our child");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_server_is_down_and_holds_nobody_up() {
     let (frozen_server, other) = (Primary::start(&["fsync=off"]), Primary::start(&["fsync=off"]));
