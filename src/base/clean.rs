@@ -235,7 +235,9 @@ mod tests {
         let make = |name: &str, mark: Option<&str>| {
             let path = work.join(name);
             fs::create_dir_all(path.join("data")).unwrap();
-            mark.map(|mark| fs::write(path.join(MARK), mark).unwrap());
+            if let Some(mark) = mark {
+                fs::write(path.join(MARK), mark).unwrap();
+            }
             path
         };
         assert!(remove(&make("a", Some("r1")), &work, "r1").is_ok());

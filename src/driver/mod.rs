@@ -89,7 +89,7 @@ pub enum DriverError {
         path: PathBuf,
     },
     /// The server's user cannot reach a directory or a program.
-    #[error("servers would run as `{user}`, who cannot reach {path}\nhint: {hint}\n{source}", path = path.display())]
+    #[error("servers would run as `{user}`, who cannot reach {path}: {source}\nhint: {hint}", path = path.display())]
     Unreachable {
         /// The server's user.
         user: String,
@@ -98,7 +98,7 @@ pub enum DriverError {
         /// What to do.
         hint: &'static str,
         /// How it was found out.
-        source: CommandError,
+        source: Box<CommandError>,
     },
 }
 
@@ -222,6 +222,7 @@ impl Driver {
             (postgres.as_path(), "name programs with --postgres DIR that this user can run"),
         ] {
             exec::reaches(Some(user), path, &self.setup.inventory).await.map_err(|source| {
+                let source = Box::new(source);
                 DriverError::Unreachable { user: user.name.clone(), path: path.to_owned(), hint, source }
             })?;
         }

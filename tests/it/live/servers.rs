@@ -1,7 +1,7 @@
 //! Clusters of real servers: up and down, ports, failed starts, freezing, and the death of the harness.
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+#![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
+
 use pgbench_rs::base::clean;
 use pgbench_rs::base::hunt::Hunt;
 use pgbench_rs::base::inventory::{Index, Inventory};
@@ -341,29 +341,41 @@ fn harness() {
     });
 }
 
+/// A process that a failed test does not leave running.
+struct Started(Child);
+
+impl Started {
+    fn kill_hard(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the harness above in a process of its own and waits until it prints `line`; returns what it
 /// printed until then.
-fn start_harness(root: &Path, mode: &str, line: &str) -> (Child, Vec<String>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+fn start_harness(root: &Path, mode: &str, line: &str) -> (Started, Vec<String>) {
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "live::servers::harness", "--ignored", "--nocapture"])
         .env("PGBENCH_RS_TEST_HARNESS", mode)
         .env("PGBENCH_RS_TEST_ROOT", root)
         .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut child = Started(child.unwrap());
     let mut lines = Vec::new();
-    for printed in BufReader::new(child.stdout.take().unwrap()).lines() {
+    for printed in BufReader::new(child.0.stdout.take().unwrap()).lines() {
         lines.push(printed.unwrap());
         if lines.last().is_some_and(|last| last.ends_with(line)) {
             return (child, lines);
         }
     }
     panic!("the harness ended early: {lines:?}");
-}
-
-fn kill_hard(child: &mut Child) {
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
-    child.wait().unwrap();
 }
 
 /// Holds that within 5 s no server is left below `root`, and that `clean` finds and removes the rest.
@@ -393,11 +405,11 @@ fn no_server_outlives_a_killed_harness() {
         let root = root();
         let (mut harness, lines) = start_harness(root.path(), mode, "ready");
         let data = lines.iter().find_map(|line| line.strip_prefix("data ")).unwrap();
-        let mut bystander = Command::new("sleep").arg("600").current_dir(data).spawn().unwrap();
+        let mut bystander = Started(Command::new("sleep").arg("600").current_dir(data).spawn().unwrap());
         assert!(servers_in(root.path()).len() > 8);
         let segments = shared_memory_in(root.path());
         assert_eq!(segments.len(), 4, "{segments:?}");
-        kill_hard(&mut harness);
+        harness.kill_hard();
         let died = Instant::now();
         while !servers_in(root.path()).is_empty() {
             assert!(died.elapsed() < Duration::from_secs(5), "{mode}: {:?}", servers_in(root.path()));
@@ -405,9 +417,8 @@ fn no_server_outlives_a_killed_harness() {
         }
         std::thread::sleep(Duration::from_millis(500));
         assert_eq!(still_there(&segments), Vec::<&Segment>::new(), "{mode}");
-        assert!(bystander.try_wait().unwrap().is_none(), "{mode}: who merely stood there was killed");
-        bystander.kill().unwrap();
-        bystander.wait().unwrap();
+        assert!(bystander.0.try_wait().unwrap().is_none(), "{mode}: who merely stood there was killed");
+        bystander.kill_hard();
         nothing_left(root.path(), mode);
     }
 }
@@ -418,7 +429,7 @@ fn no_server_outlives_a_harness_killed_while_it_builds() {
         let root = root();
         let (mut harness, _) = start_harness(root.path(), "building", "begun");
         std::thread::sleep(Duration::from_millis(delay));
-        kill_hard(&mut harness);
+        harness.kill_hard();
         nothing_left(root.path(), &format!("killed after {delay} ms"));
     }
 }
@@ -429,7 +440,7 @@ fn kept_servers_outlive_the_harness_until_they_are_cleaned() {
     let (mut harness, _) = start_harness(root.path(), "kept", "ready");
     let before = postmasters_in(root.path());
     assert_eq!(before.len(), 2);
-    kill_hard(&mut harness);
+    harness.kill_hard();
     // Longer than the watchdog hunts when it finds nothing.
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(postmasters_in(root.path()), before);
