@@ -185,8 +185,8 @@ async fn moves_to_whoever_accepts_writes(pool: Option<u32>) {
     let (old, new) = (Primary::start(QUICK), Primary::start(QUICK));
     let (_, client) = tokio::join!(filled(&old), filled(&new));
     let read_only = |value: &str| format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
-    client.batch_execute(&read_only("on")).await.unwrap();
-    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    client.batch_execute(&read_only("on")).await.expect("ALTER SYSTEM");
+    client.batch_execute("SELECT pg_reload_conf()").await.expect("a reload");
     while number(
         &client,
         "SELECT count(*) FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'",
@@ -197,9 +197,9 @@ async fn moves_to_whoever_accepts_writes(pool: Option<u32>) {
 
     let mut load = load(Mix::SimpleUpdate(SCALE), open(200.0));
     load.pool = pool;
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let target = Target::Writable(vec![new.host.clone(), old.host.clone()]);
-    let running = Running::start(&load, Setup { target, ..setup("app", &old, &dir) }).await.unwrap();
+    let running = Running::start(&load, Setup { target, ..setup("app", &old, &dir) }).await.expect("the load starts");
     running.phase("all");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(
@@ -209,10 +209,10 @@ async fn moves_to_whoever_accepts_writes(pool: Option<u32>) {
     );
     old.kill();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    client.batch_execute(&read_only("off")).await.unwrap();
-    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    client.batch_execute(&read_only("off")).await.expect("ALTER SYSTEM");
+    client.batch_execute("SELECT pg_reload_conf()").await.expect("a reload");
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let outcome = running.stop().await.unwrap();
+    let outcome = running.stop().await.expect("the load ends");
 
     assert!(outcome.account.closes(), "{:?}", outcome.account);
     let rows = number(&client, "SELECT count(*) FROM pgbench_history").await;
