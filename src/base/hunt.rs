@@ -2,6 +2,7 @@
 //! and whatever runs a certain program inside certain directories (orphans of a dead parent).
 
 use super::proc::{self, Identity, Stat};
+use super::shm::{self, Segment};
 use nix::sys::signal::Signal;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub struct Hunt {
     sessions: Vec<Identity>,
     dirs: Vec<(PathBuf, String)>,
     killed: HashSet<Identity>,
+    segments: HashSet<Segment>,
 }
 
 impl Hunt {
@@ -63,6 +65,11 @@ impl Hunt {
     /// alive. Nothing is left once this returns nothing.
     pub fn strike(&mut self) -> Vec<Stat> {
         let found = self.find();
+        let pids: HashSet<i32> = found.iter().map(|stat| stat.identity.pid).collect();
+        // A parent has mapped what its children share, so reading the map of each root is enough.
+        for root in found.iter().filter(|stat| !pids.contains(&stat.parent)) {
+            self.segments.extend(shm::mapped(root.identity.pid));
+        }
         for stat in &found {
             // What cannot be killed is found again by the next strike, and named when the limit passes.
             if stat.identity.signal(Signal::SIGKILL) == Ok(true) {
@@ -81,11 +88,20 @@ impl Hunt {
             if !found.is_empty() {
                 last_seen = Instant::now();
             }
-            if began.elapsed() >= limit || found.is_empty() && last_seen.elapsed() >= quiet {
+            if found.is_empty() && last_seen.elapsed() >= quiet {
+                self.release();
+                return found;
+            }
+            if began.elapsed() >= limit {
                 return found;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Removes the shared memory of those it killed; to be called when nothing is left of them.
+    pub fn release(&mut self) {
+        self.segments.drain().for_each(|segment| segment.release());
     }
 
     /// How many processes it killed.

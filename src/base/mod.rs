@@ -13,6 +13,7 @@ pub mod exec;
 pub mod hunt;
 pub mod inventory;
 pub mod proc;
+pub mod shm;
 pub mod units;
 pub mod user;
 pub mod wait;

@@ -203,6 +203,7 @@ impl Server {
             running.child.wait().await;
             self.note_gone(running.entry);
         }
+        hunt.release();
         Ok(Killed { processes: hunt.killed(), took: began.elapsed() })
     }
 
