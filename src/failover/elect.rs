@@ -59,8 +59,9 @@ pub(super) enum Verdict {
 
 impl Turn<'_> {
     /// The verdict on checks that began not before `after`. Until it is `late`, every standby is waited for
-    /// that is not itself dead by the rule that goes for the primary.
-    pub(super) fn verdict(&self, after: Duration, late: bool) -> Verdict {
+    /// that is not itself dead by the rule that goes for the primary; and if the primary is `gone`, also
+    /// until none streams from it any more: what it sent may still be on its way to the disk.
+    pub(super) fn verdict(&self, after: Duration, gone: bool, late: bool) -> Verdict {
         let standbys: Vec<&Name> = self.standbys().collect();
         let mut reports = Vec::new();
         let mut passed_over = BTreeMap::new();
@@ -70,8 +71,12 @@ impl Turn<'_> {
                 Err(reason) => _ = passed_over.insert((*name).clone(), reason),
             }
         }
-        let dead = |name: &str| self.status.known(name).misses >= self.spec.misses;
-        if !late && standbys.iter().any(|name| self.facts(name, after).is_none() && !dead(name)) {
+        let primary = self.spec.nodes.get(&self.status.primary).map(|member| &member.address);
+        let missing = |name: &&Name| match self.facts(name, after) {
+            None => self.status.known(name).misses < self.spec.misses,
+            Some(facts) => gone && facts.streams_from.is_some() && facts.streams_from.as_ref() == primary,
+        };
+        if !late && standbys.iter().any(missing) {
             return Verdict::Wait;
         }
         if let Some(blocked) = self.below_quorum(&reports) {

@@ -42,6 +42,8 @@ mod duties;
 pub mod elect;
 mod health;
 pub mod observed;
+#[cfg(test)]
+mod ordeal;
 mod planned;
 pub mod quorum;
 pub mod status;

@@ -38,7 +38,7 @@ pub struct Facts {
     pub system: u64,
     /// `pg_is_in_recovery()`
     pub in_recovery: bool,
-    /// `transaction_read_only` of a fresh session; always on in recovery.
+    /// `transaction_read_only` of a new transaction; always on in recovery.
     pub read_only: bool,
     /// On a primary the timeline it writes; on a standby the newest one it received.
     pub timeline: Timeline,

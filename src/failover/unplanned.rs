@@ -57,7 +57,7 @@ impl Turn<'_> {
         if proof.is_none() && self.primary_answers() {
             return Some(self.cleared());
         }
-        match self.verdict(after, self.now >= deadline) {
+        match self.verdict(after, proof.is_some(), self.now >= deadline) {
             Verdict::Wait => None,
             Verdict::Elected(winner, ranked) => Some(self.elected(winner, &ranked, proof)),
             Verdict::Blocked(reason) => Some(self.block(reason, after, proof)),
@@ -76,7 +76,7 @@ impl Turn<'_> {
                 let again = !self.status.not_before.contains_key(&Act::Fence { node: primary });
                 again.then(|| Phase::Collect { after: now, deadline: now + self.spec.collect_for(), proof: None })
             }
-            _ => match self.verdict(after, true) {
+            _ => match self.verdict(after, proof.is_some(), true) {
                 Verdict::Wait => None,
                 Verdict::Elected(winner, ranked) => Some(self.elected(winner, &ranked, proof)),
                 Verdict::Blocked(now_because) if now_because == reason => None,

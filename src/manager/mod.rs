@@ -7,9 +7,11 @@
 
 mod act;
 mod check;
+mod outcome;
 mod running;
 
-pub use running::{Outcome, Running, StartError, SwitchoverError};
+pub use outcome::Outcome;
+pub use running::{Running, StartError, SwitchoverError};
 
 use crate::base::units::Time;
 use serde::{Deserialize, Serialize};

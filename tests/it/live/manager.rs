@@ -35,10 +35,11 @@ struct Lab {
 impl Lab {
     async fn start(synchronous: &str, slot: bool) -> Lab {
         let root = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in("/var/tmp").expect("a directory");
-        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).expect("chmod");
         let index = Index::at(root.path().join("state"));
-        fs::create_dir_all(root.path().join("results")).unwrap();
-        let inventory = Inventory::create(&index, &root.path().join("results/inventory.jsonl"), "run-1").unwrap();
+        fs::create_dir_all(root.path().join("results")).expect("a directory");
+        let inventory =
+            Inventory::create(&index, &root.path().join("results/inventory.jsonl"), "run-1").expect("an inventory");
         let setup = Setup {
             run: "run-1".to_owned(),
             programs: Programs::choose(None, None).expect("PostgreSQL"),
@@ -132,7 +133,7 @@ impl Lab {
         let undone = clean::undo_own(&self.inventory);
         assert!(undone.errors.is_empty(), "{:?}", undone.errors);
         let mut hunt = Hunt::default();
-        hunt.directory(fs::canonicalize(self.root.path()).unwrap(), "postgres".to_owned());
+        hunt.directory(fs::canonicalize(self.root.path()).expect("a directory"), "postgres".to_owned());
         assert!(hunt.find().is_empty(), "processes were left");
         outcome
     }
