@@ -105,7 +105,8 @@ pub const METRICS: &[Metric] = &[
         "from the measured fault until a surviving standby streamed from the new primary",
     ),
     m("sampler.ticks", "count", Neither, "ticks that were due"),
-    m("sampler.missed", "ratio", Lower, "share of due ticks that were not sampled"),
+    m("sampler.missed", "ratio", Lower, "share of due ticks that were passed over"),
+    m("sampler.down", "ratio", Neither, "share of due ticks at which the node did not answer"),
 ];
 
 /// The metric called `name`.

@@ -1,7 +1,7 @@
 //! Passive reading of PostgreSQL's statistics views into points, on a fixed grid.
 //!
 //! One task and one connection a node, opened before the load. A tick's points carry the instant at which
-//! it was *due*, the same on all nodes; a tick that could not be read is counted as missed, and when the
+//! it was *due*, the same on all nodes; a tick that the server did not answer is written as `up = 0`, one that was passed over is counted as missed, and when the
 //! node did not answer it says `up` 0. Counters are written raw: rates are made at reading time.
 
 mod grid;
@@ -82,8 +82,8 @@ impl Running {
         self.pace.send_replace(Some(every));
     }
 
-    /// Ends all sampling, within a quarter of a second whatever the servers do. Gives `sampler.ticks` and
-    /// `sampler.missed` of each node, and the names (`view.column`) of what the servers do not have.
+    /// Ends all sampling, within a quarter of a second whatever the servers do. Gives `sampler.ticks`,
+    /// `sampler.missed` and `sampler.down` of each node, and the names (`view.column`) of what the servers do not have.
     pub async fn stop(self) -> (Vec<Value>, BTreeSet<String>) {
         self.pace.send_replace(None);
         let mut accounts = self.nodes.join_all().await;
@@ -93,7 +93,9 @@ impl Running {
             values.push(Value::new("sampler.ticks", account.ticks as f64).node(&account.node));
             if account.ticks > 0 {
                 let share = account.missed as f64 / account.ticks as f64;
+                let down = account.down as f64 / account.ticks as f64;
                 values.push(Value::new("sampler.missed", share).node(&account.node));
+                values.push(Value::new("sampler.down", down).node(&account.node));
             }
             absent.extend(account.absent);
         }

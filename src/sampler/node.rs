@@ -23,7 +23,10 @@ pub(super) type Pace = Option<Duration>;
 pub(super) struct Account {
     pub(super) node: String,
     pub(super) ticks: u64,
+    /// Passed over while an answer was awaited.
     pub(super) missed: u64,
+    /// Not answered: the server was down.
+    pub(super) down: u64,
     pub(super) absent: BTreeSet<String>,
 }
 
@@ -69,7 +72,7 @@ impl NodeSampler {
         points: Points,
         events: Events,
     ) -> NodeSampler {
-        let account = Account { node: host.node.clone(), ticks: 0, missed: 0, absent: BTreeSet::new() };
+        let account = Account { node: host.node.clone(), ticks: 0, missed: 0, down: 0, absent: BTreeSet::new() };
         let opened = Session::open(host.clone(), login.clone(), patience).await.map(Arc::new);
         let (link, under_way, failing) = (Link::Opening { backoff: BACKOFF.0 }, JoinSet::new(), BTreeSet::new());
         let mut sampler =
@@ -206,9 +209,9 @@ impl NodeSampler {
         }
     }
 
-    /// A tick that was not answered.
+    /// A tick that the server did not answer; that is known of it, so the tick was not missed.
     fn down(&mut self, due: Duration) {
-        self.account.missed += 1;
+        self.account.down += 1;
         let mut point = self.own("", vec![("up", Field::Int(0))]);
         point.elapsed = due;
         self.points.send(vec![point]);

@@ -14,7 +14,6 @@ use pgbench_rs::workload::{Load, LoadError, Outcome, Running, Setup, Target};
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
-use toml::Spanned;
 
 const LIMIT: Duration = Duration::from_secs(10);
 const QUICK: &[&str] = &["fsync=off", "autovacuum=off"];
@@ -27,7 +26,7 @@ async fn filled(server: &Primary) -> Client {
 }
 
 fn load(mix: Mix, profile: Profile) -> Load {
-    Load { mix, profile, clients: 8, threads: 2, to: Spanned::new(0..0, "@primary".into()), timeout: None, pool: None }
+    Load { mix, profile, clients: 8, threads: 2, to: "@primary".into(), timeout: None, pool: None }
 }
 
 fn closed() -> Profile {
