@@ -24,7 +24,6 @@ use pgbench_rs::workload::profile::{Closed, Profile};
 use pgbench_rs::workload::{Load, Running, Setup, Target};
 use std::process::Command;
 use std::time::Duration;
-use toml::Spanned;
 
 /// What the command line asks for.
 struct Options {
@@ -151,7 +150,7 @@ async fn our_load(server: &Primary, options: &Options, name: &str, threads: u32)
         profile: Profile::Closed(Closed {}),
         clients: options.clients,
         threads,
-        to: Spanned::new(0..0, "a".into()),
+        to: "a".into(),
         timeout: None::<Time>,
         pool: None,
     };

@@ -119,7 +119,8 @@ impl Clean {
         for error in &run.errors {
             writeln!(out, "  error: {error}")?;
         }
-        if !self.kept && !(run.kept_processes.is_empty() && run.kept_directories.is_empty()) {
+        let something_kept = !run.kept_processes.is_empty() || !run.kept_directories.is_empty();
+        if something_kept && !self.kept {
             writeln!(out, "  hint: `pgbench-rs clean --kept` removes what was kept, too")?;
         }
         Ok(())

@@ -131,10 +131,11 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
         ended.events.push(event);
     }
     ended.events.sort_by_key(|event| event.elapsed);
-    if ended.status == Status::Ok {
-        if let Some(reason) = judge::invalid(&lab.outline.variants[trial.variant].scenario.valid, &ended.values) {
-            ended.otherwise(Status::Invalid, reason);
-        }
+    let valid = &lab.outline.variants[trial.variant].scenario.valid;
+    if ended.status == Status::Ok
+        && let Some(reason) = judge::invalid(valid, &ended.values)
+    {
+        ended.otherwise(Status::Invalid, reason);
     }
     ended
 }
