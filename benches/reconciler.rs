@@ -4,9 +4,10 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use pgbench_rs::failover::{
     Act, Address, Completion, Done, Facts, Failure, Fencing, Member, Observed, Phase, Seen, Spec, Status, Step,
-    Synchronous, Timeline, step,
+    Timeline, step,
 };
 use pgbench_rs::pg::Lsn;
+use pgbench_rs::pg::standby_names::StandbyNames;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ fn spec() -> Spec {
         misses: 3,
         automatic: true,
         fencing: Fencing::Required,
-        synchronous: Synchronous::parse("ANY 1 (a, s1, s2)").expect("a value"),
+        synchronous: StandbyNames::parse("ANY 1 (a, s1, s2)").expect("a value"),
     }
 }
 

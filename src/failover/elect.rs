@@ -5,6 +5,7 @@
 //! was acknowledged by the lost primary; what it inherited ends where its timeline begins, so the winner
 //! must reach at least there.
 
+use super::quorum::reporters;
 use super::{Blocked, Timeline, Turn};
 use crate::base::Name;
 use crate::pg::Lsn;
@@ -98,7 +99,7 @@ impl Turn<'_> {
     /// such writes can be lost anyway, and being up counts for more.
     fn below_promise(&self, winner: &Candidate, unable: &[Candidate]) -> Option<Blocked> {
         let synchronous = self.spec.synchronous.as_ref()?;
-        if let Some(ahead) = unable.iter().find(|c| c.wal() > winner.wal() && synchronous.counts(&c.name)) {
+        if let Some(ahead) = unable.iter().find(|c| c.wal() > winner.wal() && synchronous.contains(&c.name)) {
             return Some(Blocked::Ahead(ahead.name.clone()));
         }
         let fork = self.status.forking.or_else(|| self.status.forks.values().next_back().copied())?;
@@ -139,8 +140,8 @@ impl Turn<'_> {
     /// Whether too few report; without synchronous standbys one is enough.
     fn below_quorum(&self, reports: &[Candidate]) -> Option<Blocked> {
         let synchronous = self.spec.synchronous.as_ref()?;
-        let have = reports.iter().filter(|c| synchronous.counts(&c.name)).count();
-        let need = synchronous.reporters(self.standbys().filter(|name| synchronous.counts(name)).count());
+        let have = reports.iter().filter(|c| synchronous.contains(&c.name)).count();
+        let need = reporters(synchronous, self.standbys().filter(|name| synchronous.contains(name)).count());
         (have < need).then_some(Blocked::Quorum { have, need })
     }
 }

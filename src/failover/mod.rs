@@ -54,11 +54,11 @@ mod toy;
 mod unplanned;
 
 pub use observed::{Completion, Done, Facts, Failure, Observed, Request, Seen};
-pub use quorum::Synchronous;
 pub use status::{Answer, Blocked, Episode, Phase, Proof, Status};
 
 use crate::base::Name;
 use crate::metric::Event;
+use crate::pg::standby_names::StandbyNames;
 use elect::{Candidate, Order};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ pub struct Spec {
     /// What must be proven before a promotion.
     pub fencing: Fencing,
     /// What an acknowledgement waits for; absent: for no standby.
-    pub synchronous: Option<Synchronous>,
+    pub synchronous: Option<StandbyNames>,
 }
 
 /// A server that may take part.

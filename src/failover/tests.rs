@@ -4,6 +4,7 @@ use super::elect::{Candidate, Verdict};
 use super::toy::{Life, TICK, Toy, spec};
 use super::*;
 use crate::pg::Lsn;
+use crate::pg::standby_names::StandbyNames;
 
 pub fn second(toy: &mut Toy, n: u64) {
     toy.run(n * 100);
@@ -290,7 +291,7 @@ fn priority_decides_among_equals_and_zero_never_wins() {
     assert_eq!(verdict(&spec, &even), "s1 (timeline 2, 0/80)");
     let ahead = [("s1", standby(2, Some(0x80), 0)), ("s2", standby(2, Some(0x90), 0))];
     assert_eq!(verdict(&spec, &ahead), "s1 (timeline 2, 0/80)");
-    spec.synchronous = Synchronous::parse("ANY 1 (s1, s2)").expect("a value");
+    spec.synchronous = StandbyNames::parse("ANY 1 (s1, s2)").expect("a value");
     insta::assert_snapshot!(verdict(&spec, &ahead), @"s2 may not be promoted but holds more WAL than any that may, perhaps acknowledged writes");
 }
 
@@ -298,7 +299,7 @@ fn priority_decides_among_equals_and_zero_never_wins() {
 fn quorums() {
     let both = || [("s1", standby(2, Some(0x80), 0)), ("s2", standby(2, Some(0x90), 0))];
     let outcome = |names: &str, reports: &[(&str, Result<Facts, Failure>)]| {
-        let synchronous = Synchronous::parse(names).expect("a value");
+        let synchronous = StandbyNames::parse(names).expect("a value");
         verdict(&Spec { synchronous, ..spec(3, 0) }, reports)
     };
     let table = [

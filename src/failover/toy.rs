@@ -2,9 +2,9 @@
 //! take time and fail, faults that come and go. Time goes in ticks of 10 ms; everything follows from a seed.
 
 use super::elect::{Candidate, Order};
-use super::quorum::{Names, Synchronous};
 use super::*;
 use crate::pg::Lsn;
+use crate::pg::standby_names::StandbyNames;
 use std::collections::BTreeSet;
 
 pub const TICK: Duration = Duration::from_millis(10);
@@ -93,7 +93,7 @@ pub fn spec(standbys: usize, acks: usize) -> Spec {
         misses: 3,
         automatic: true,
         fencing: Fencing::Required,
-        synchronous: (acks > 0).then_some(Synchronous { acks, names: Names::All }),
+        synchronous: (acks > 0).then_some(StandbyNames { count: acks as u32, names: vec!["*".into()] }),
     }
 }
 
@@ -197,7 +197,7 @@ impl Toy {
     }
 
     fn acknowledge(&mut self) {
-        let acks = self.spec.synchronous.as_ref().map_or(0, |s| s.acks);
+        let acks = self.spec.synchronous.as_ref().map_or(0, |s| s.count as usize);
         let waiting = std::mem::take(&mut self.unacked);
         for (primary, at, record) in waiting {
             let holds =

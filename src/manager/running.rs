@@ -7,10 +7,9 @@ use super::{Builtin, Fence};
 use crate::base::Name;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
-use crate::failover::{
-    Address, Completion, Failure, Fencing, Member, Observed, Request, Seen, Spec, Status, Synchronous, step,
-};
+use crate::failover::{Address, Completion, Failure, Fencing, Member, Observed, Request, Seen, Spec, Status, step};
 use crate::metric::Events;
+use crate::pg::standby_names::StandbyNames;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +71,7 @@ impl Running {
     pub async fn start(
         settings: Builtin,
         cluster: Arc<Cluster>,
-        synchronous: Option<Synchronous>,
+        synchronous: Option<StandbyNames>,
         clock: Clock,
         events: Events,
     ) -> Result<Running, StartError> {
@@ -129,7 +128,7 @@ impl Running {
 fn begin(
     settings: &Builtin,
     cluster: &Cluster,
-    synchronous: Option<Synchronous>,
+    synchronous: Option<StandbyNames>,
     first: &BTreeMap<Name, Seen>,
 ) -> Result<(Spec, Status), StartError> {
     let addresses: BTreeMap<Address, &Name> =

@@ -8,6 +8,7 @@ pub mod find;
 pub mod lsn;
 pub mod pgbench;
 pub mod programs;
+pub mod standby_names;
 pub mod version;
 pub mod wire;
 

@@ -4,10 +4,9 @@
 use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
-use crate::failover::Synchronous;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
-use crate::pg::Host;
+use crate::pg::{Host, standby_names::StandbyNames};
 use crate::probe::{ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
@@ -188,13 +187,13 @@ impl Parts {
 }
 
 /// What acknowledgements of the primary wait for; nothing, where `synchronous_commit` lets them wait for nobody.
-fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<Synchronous>> {
+fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
     let nodes = scenario.nodes();
     let Some(primary) = nodes.iter().find(|node| node.role == Role::Primary) else { return Ok(None) };
     let names = primary.settings.get("synchronous_standby_names").map(String::as_str).unwrap_or_default();
     match primary.settings.get("synchronous_commit").map(String::as_str) {
         Some("off" | "local") => Ok(None),
-        _ => Synchronous::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
+        _ => StandbyNames::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
 }
 

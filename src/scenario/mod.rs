@@ -20,7 +20,6 @@ mod setting;
 mod shape;
 pub mod shipped;
 mod source;
-mod standby_names;
 pub mod topology;
 
 use crate::base::{Name, units::Time};

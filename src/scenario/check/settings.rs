@@ -2,8 +2,8 @@
 //! Whether a setting exists and takes its value is for the server to say; it is asked before a trial.
 
 use super::Findings;
+use crate::pg::standby_names::StandbyNames;
 use crate::scenario::near::list;
-use crate::scenario::standby_names::StandbyNames;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Role, Scenario, Settings};
 

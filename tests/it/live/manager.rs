@@ -9,11 +9,12 @@ use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
 use pgbench_rs::driver::process::Part;
 use pgbench_rs::driver::{self, Driver, Setup};
-use pgbench_rs::failover::{Phase, Synchronous};
+use pgbench_rs::failover::Phase;
 use pgbench_rs::manager::{Builtin, Detect, Fence, Outcome, Running, SwitchoverError};
 use pgbench_rs::metric::Event;
 use pgbench_rs::pg::connect::connect;
 use pgbench_rs::pg::programs::Programs;
+use pgbench_rs::pg::standby_names::StandbyNames;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -77,7 +78,7 @@ impl Lab {
         let cluster = Arc::new(cluster);
         let (clock, (events, received)) = (Clock::start(), mpsc::unbounded_channel());
         let settings = Builtin { detect: Detect::default(), fence: Fence::Driver, automatic: true };
-        let synchronous = Synchronous::parse(synchronous).expect("a value");
+        let synchronous = StandbyNames::parse(synchronous).expect("a value");
         let manager = Running::start(settings, cluster.clone(), synchronous, clock, events).await.expect("a manager");
         Lab { root, inventory, cluster, clock, events: received, manager }
     }

@@ -1,9 +1,11 @@
 //! `synchronous_standby_names`, as PostgreSQL's own grammar has it:
 //! `[FIRST] n (names)`, `ANY n (names)`, or `names` (the first of them).
 
+use serde::{Deserialize, Serialize};
+
 /// What it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StandbyNames {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyNames {
     /// How many standbys must confirm.
     pub count: u32,
     /// Who may; `*` is anybody.
@@ -40,7 +42,20 @@ impl StandbyNames {
 }
 
 fn names(list: &str) -> Result<Vec<String>, String> {
-    list.split(',').map(|name| one_name(name.trim())).collect()
+    split(list).into_iter().map(|name| one_name(name.trim())).collect()
+}
+
+/// Splits at commas outside of quotes.
+fn split(list: &str) -> Vec<String> {
+    let (mut names, mut quoted) = (vec![String::new()], false);
+    for c in list.chars() {
+        quoted ^= c == '"';
+        match names.last_mut() {
+            Some(name) if quoted || c != ',' => name.push(c),
+            _ => names.push(String::new()),
+        }
+    }
+    names
 }
 
 fn one_name(name: &str) -> Result<String, String> {
@@ -71,6 +86,7 @@ mod tests {
         assert_eq!(read("2 (a, b)"), (2, vec!["a".into(), "b".into()]));
         assert_eq!(read("s1, s2"), (1, vec!["s1".into(), "s2".into()]));
         assert_eq!(read("*"), (1, vec!["*".into()]));
+        assert_eq!(read("any 1 (\"a,b\")"), (1, vec!["a,b".into()]));
         assert_eq!(StandbyNames::parse("  "), Ok(None));
     }
 
