@@ -2,7 +2,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench build setup check
+.PHONY: run test bench bench-paths build setup check
 
 run: setup build
 	$(BIN) run failover
@@ -23,3 +23,7 @@ test: setup check
 # The harness beside pgbench: same server, interleaved pairs, ratios with intervals.
 bench: setup
 	cargo bench --locked --bench beside_pgbench -- --pairs 10 --seconds 10
+
+# The harness's own hot paths (criterion); needs no server.
+bench-paths:
+	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding
