@@ -12,6 +12,7 @@ use crate::base::inventory::{Index, Inventory};
 use crate::base::watchdog::Watchdog;
 use crate::base::{clean, disk, units::Size};
 use crate::cluster::template::Template;
+use crate::driver::start::whole;
 use crate::driver::{Driver, Setup, default_work, server_user};
 use crate::etl;
 use crate::pg::programs::Programs;
@@ -131,7 +132,7 @@ fn finish(
     let (status, reason) = match &result {
         Ok(_) if interrupted => (RunStatus::Interrupted, None),
         Ok(_) => (RunStatus::Finished, None),
-        Err(error) => (RunStatus::Failed, Some(format!("{error:#}"))),
+        Err(error) => (RunStatus::Failed, Some(whole(error.as_ref()))),
     };
     let written = writer.finish(status, reason.as_deref()).and_then(|()| {
         let record = record::read(&dir)?;
