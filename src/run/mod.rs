@@ -22,7 +22,7 @@ use crate::record::{self, Outline, RunStatus, Writer};
 use crate::report::summarize;
 use crate::scenario::{Scenario, Source};
 use anyhow::{Context, bail};
-use progress::Progress;
+use progress::{Progress, tell};
 use signals::Stop;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -140,7 +140,7 @@ fn finish(
     });
     let undone = clean::undo_own(inventory);
     for failure in &undone.errors {
-        eprintln!("warning: {failure}");
+        tell(&format!("warning: {failure}"));
     }
     watchdog.farewell().context("the watchdog did not end")?;
     let kept = result?;
