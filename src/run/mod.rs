@@ -29,9 +29,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a server may take to start, and a standby to stream.
-const START_LIMIT: Duration = Duration::from_secs(60);
-
 /// How a run is to be done, beside what the scenario says.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -43,6 +40,8 @@ pub struct Options {
     pub postgres: Option<PathBuf>,
     /// Whom servers run as when root starts the run.
     pub server_user: Option<String>,
+    /// How long a server may take to start, and a standby to stream.
+    pub start_limit: Duration,
     /// Leave the last trial's servers up.
     pub keep: bool,
     /// The command line, for the record.
@@ -111,7 +110,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
         inventory: inventory.clone(),
         work,
         logs: writer.dir().join("nodes"),
-        start_limit: START_LIMIT,
+        start_limit: options.start_limit,
         keep: options.keep,
     };
     let result = trials(&mut writer, plan, setup, progress.clone(), &stop).await;
