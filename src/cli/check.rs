@@ -34,7 +34,7 @@ impl Check {
                 Ok(_) => {}
                 Err(errors) => {
                     if !self.json {
-                        eprintln!("{errors}");
+                        writeln!(std::io::stderr(), "{errors}")?;
                     }
                     problems.extend(errors.problems().to_vec());
                 }

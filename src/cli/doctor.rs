@@ -81,7 +81,7 @@ impl Doctor {
             ),
         ];
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&findings)?);
+            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&findings)?)?;
         } else {
             print(&findings, &mut std::io::stdout().lock())?;
         }

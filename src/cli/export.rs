@@ -1,6 +1,5 @@
 //! `pgbench-rs export`: a results folder as CSV or JSON.
 
-use crate::record;
 use crate::report::export::{Form, What, export};
 use clap::Args;
 use std::path::PathBuf;
@@ -35,7 +34,7 @@ enum Rows {
 impl Export {
     /// Prints them.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let record = record::read(&self.dir)?;
+        let record = super::record(&self.dir)?;
         let what = match self.what {
             Rows::Summary => What::Summary,
             Rows::Events => What::Events,

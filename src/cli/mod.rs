@@ -12,7 +12,12 @@ mod report;
 mod run;
 mod source;
 
+use crate::driver::start::whole;
+use crate::record::Record;
+use crate::scenario::ScenarioErrors;
 use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A laboratory for PostgreSQL topologies.
@@ -75,8 +80,9 @@ pub fn main() -> ExitCode {
         if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
-        ExitCode::from(error.downcast_ref::<Usage>().map_or(4, |_| 2))
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(std::io::stderr(), "error: {}", whole(error.as_ref()));
+        ExitCode::from(if error.is::<Usage>() || error.is::<ScenarioErrors>() { 2 } else { 4 })
     })
 }
 
@@ -84,3 +90,8 @@ pub fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
+
+/// The record in a results folder that the command line names.
+fn record(dir: &Path) -> Result<Record, Usage> {
+    crate::record::read(dir).map_err(|error| Usage(whole(&error)))
+}

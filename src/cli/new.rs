@@ -37,9 +37,10 @@ impl New {
         })?;
         file.write_all(from.text.as_bytes())?;
         let file = self.file.display();
-        println!(
+        writeln!(
+            std::io::stdout(),
             "wrote {file}\n\nnext: pgbench-rs check {file}\n      pgbench-rs plan {file}\n      pgbench-rs run {file}"
-        );
+        )?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,5 @@
 //! `pgbench-rs report`: the summary of a results folder.
 
-use crate::record;
 use crate::report::{exit_code, summarize, terminal};
 use clap::Args;
 use std::io::Write;
@@ -21,7 +20,7 @@ pub struct Report {
 impl Report {
     /// Prints it; the exit code is the run's.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let summary = summarize(&record::read(&self.dir)?);
+        let summary = summarize(&super::record(&self.dir)?);
         let mut out = std::io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&summary)?)?;

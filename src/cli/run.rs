@@ -1,6 +1,7 @@
 //! `pgbench-rs run`: does everything that a scenario says, and answers its question.
 
 use super::source::ScenarioArgs;
+use crate::base::units::Time;
 use crate::plan::expand;
 use crate::record;
 use crate::report::{exit_code, summarize, terminal};
@@ -31,6 +32,9 @@ pub struct Run {
     /// System user that servers run as when started as root; default: postgres
     #[arg(long, value_name = "USER")]
     server_user: Option<String>,
+    /// How long a server may take to start, and a standby to stream
+    #[arg(long, value_name = "TIME", default_value_t = Time::s(60))]
+    start_limit: Time,
     /// Leave the servers of the last trial up and print how to connect
     #[arg(long)]
     keep: bool,
@@ -49,6 +53,7 @@ impl Run {
             work: self.work,
             postgres: self.postgres,
             server_user: self.server_user,
+            start_limit: *self.start_limit,
             keep: self.keep,
             command: std::env::args().collect(),
             program: std::env::current_exe().context("cannot tell which file this program is")?,

@@ -12,6 +12,7 @@ use crate::base::inventory::{Index, Inventory};
 use crate::base::watchdog::Watchdog;
 use crate::base::{clean, disk, units::Size};
 use crate::cluster::template::Template;
+use crate::driver::start::whole;
 use crate::driver::{Driver, Setup, default_work, server_user};
 use crate::etl;
 use crate::pg::programs::Programs;
@@ -21,15 +22,12 @@ use crate::record::{self, Outline, RunStatus, Writer};
 use crate::report::summarize;
 use crate::scenario::{Scenario, Source};
 use anyhow::{Context, bail};
-use progress::Progress;
+use progress::{Progress, tell};
 use signals::Stop;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a server may take to start, and a standby to stream.
-const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// How a run is to be done, beside what the scenario says.
 #[derive(Clone, Debug)]
@@ -42,6 +40,8 @@ pub struct Options {
     pub postgres: Option<PathBuf>,
     /// Whom servers run as when root starts the run.
     pub server_user: Option<String>,
+    /// How long a server may take to start, and a standby to stream.
+    pub start_limit: Duration,
     /// Leave the last trial's servers up.
     pub keep: bool,
     /// The command line, for the record.
@@ -110,7 +110,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
         inventory: inventory.clone(),
         work,
         logs: writer.dir().join("nodes"),
-        start_limit: START_LIMIT,
+        start_limit: options.start_limit,
         keep: options.keep,
     };
     let result = trials(&mut writer, plan, setup, progress.clone(), &stop).await;
@@ -131,7 +131,7 @@ fn finish(
     let (status, reason) = match &result {
         Ok(_) if interrupted => (RunStatus::Interrupted, None),
         Ok(_) => (RunStatus::Finished, None),
-        Err(error) => (RunStatus::Failed, Some(format!("{error:#}"))),
+        Err(error) => (RunStatus::Failed, Some(whole(error.as_ref()))),
     };
     let written = writer.finish(status, reason.as_deref()).and_then(|()| {
         let record = record::read(&dir)?;
@@ -139,7 +139,7 @@ fn finish(
     });
     let undone = clean::undo_own(inventory);
     for failure in &undone.errors {
-        eprintln!("warning: {failure}");
+        tell(&format!("warning: {failure}"));
     }
     watchdog.farewell().context("the watchdog did not end")?;
     let kept = result?;

@@ -1,7 +1,7 @@
 //! What a person sees while a run goes on, on stderr: one moving line on a terminal, plain lines elsewhere.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,8 @@ impl Progress {
     /// A line that stays.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("[{}] {line}", human(self.started.elapsed())),
+            Some(bar) => bar.suspend(|| tell(line)),
+            None => tell(&format!("[{}] {line}", human(self.started.elapsed()))),
         }
     }
 
@@ -124,6 +124,12 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Writes a line to stderr. `eprintln!` would panic when nobody reads it any more (the terminal was closed,
+/// `head` has seen enough), and a run must go on then, or end in order.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A duration for people: `4.2s`, `3min 20s`, `1h 5min`.

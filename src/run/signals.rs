@@ -1,6 +1,7 @@
 //! Ctrl-C: the first ends the phase, tears down and marks the record interrupted; the second stops hard,
 //! and the watchdog ends the servers.
 
+use super::progress::tell;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -23,7 +24,7 @@ impl Stop {
                     _ = hangup.recv() => {}
                 }
                 if *asked.borrow() {
-                    eprintln!("stopping hard; the watchdog ends the servers, `pgbench-rs clean` removes what is left");
+                    tell("stopping hard; the watchdog ends the servers, `pgbench-rs clean` removes what is left");
                     std::process::exit(130);
                 }
                 say("interrupted: ending this phase and tearing down (once more to stop hard)");

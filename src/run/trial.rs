@@ -9,6 +9,7 @@ use super::{Lab, scale};
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::node::NodeSpec;
+use crate::driver::start::whole;
 use crate::fault::Reach;
 use crate::metric::line::Labels;
 use crate::metric::{Event, Events, Points, Value};
@@ -104,7 +105,7 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
     let sink = match lab.sink(variant, trial, clock) {
         Ok(sink) => sink,
         Err(error) => {
-            ended.otherwise(Status::Failed, format!("{error:#}"));
+            ended.otherwise(Status::Failed, whole(error.as_ref()));
             return ended;
         }
     };
@@ -188,7 +189,7 @@ impl Lab {
                 }
             }
             Ok(Ok(Phases::Interrupted)) => ended.otherwise(Status::Interrupted, "interrupted".into()),
-            Ok(Err(error)) => ended.otherwise(Status::Failed, format!("{error:#}")),
+            Ok(Err(error)) => ended.otherwise(Status::Failed, whole(error.as_ref())),
             Err(died) => ended.otherwise(Status::Failed, format!("the harness failed: {died}")),
         }
         if keep && ended.status != Status::Interrupted {

@@ -1,0 +1,31 @@
+//! Servers that do not start: the trial failed, its reason says why, the rest goes on.
+
+use super::{Lab, TINY};
+
+#[test]
+fn a_server_that_dies_at_start_shows_its_log() {
+    let lab = Lab::with(&TINY.replace("trials   = 1", "trials = 2"));
+    let ended = lab.start(&["--set", "postgres.settings.shared_preload_libraries=no_such_library"]).wait();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    let trials = lab.trials();
+    assert_eq!(trials.len(), 2, "{trials:?}");
+    for (_, status, reason) in trials {
+        assert_eq!(status, "failed");
+        assert!(reason.contains("node `a` did not start") && reason.contains("exited with status 1"), "{reason}");
+        assert!(reason.contains("could not access file \"no_such_library\""), "the log's tail is missing: {reason}");
+    }
+    assert_eq!(lab.manifest()["status"], "finished");
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up() {
+    let lab = Lab::new();
+    let ended = lab.start(&["--set", "node.b.settings.hot_standby=off", "--start-limit", "3s"]).wait();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    let (_, status, reason) = lab.trials().remove(0);
+    assert_eq!(status, "failed");
+    assert!(reason.contains("node `b` did not start within 3"), "{reason}");
+    assert!(reason.contains("not accepting connections"), "its last answer is missing: {reason}");
+    lab.assert_nothing_left();
+}
