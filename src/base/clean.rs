@@ -5,7 +5,7 @@
 //! reached without symbolic links, and bear the run's mark.
 
 use super::hunt::Hunt;
-use super::inventory::{Contents, Entry, Estate, Id, Index, Inventory, MARK, Owner, Thing};
+use super::inventory::{Contents, Entry, Estate, Id, Index, Inventory, MARK, Owner, Thing, copy_of, leave};
 use super::proc::{self, Stat};
 use std::fs;
 use std::io;
@@ -61,7 +61,8 @@ pub struct Undone {
 /// All runs in the index of which something may be left, with what is left.
 pub fn runs(index: &Index) -> io::Result<Vec<PastRun>> {
     let run = |(index_entry, entry): (PathBuf, super::inventory::IndexEntry)| {
-        let path = entry.inventory;
+        // The results folder may have been deleted.
+        let path = if entry.inventory.exists() { entry.inventory } else { copy_of(&index_entry) };
         let remains = Contents::read(&path)
             .map(|contents| remains(&contents))
             .map_err(|error| format!("cannot read {}: {error}", path.display()));
@@ -83,14 +84,14 @@ impl PastRun {
         let undone = undo(&contents, kept, |id| estate.gone(id));
         let left = remains(&estate.contents()?);
         if left.directories.is_empty() && left.processes.is_empty() {
-            fs::remove_file(&self.index_entry)?;
+            leave(&self.index_entry)?;
         }
         Ok(undone)
     }
 
     /// Takes a dead run out of the index without touching anything; for one whose inventory is gone.
     pub fn forget(&self) -> io::Result<()> {
-        fs::remove_file(&self.index_entry)
+        leave(&self.index_entry)
     }
 }
 
@@ -254,6 +255,20 @@ mod tests {
         for left in ["b/data", "c/data", "d/data", "e/data"] {
             assert!(work.join(left).exists(), "{left} is gone");
         }
+    }
+
+    #[test]
+    fn a_run_is_still_known_when_its_results_are_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::at(dir.path().join("runs"));
+        let inventory = Inventory::create(&index, &dir.path().join("i"), "r1").unwrap();
+        let (_, work) = inventory.directory(&dir.path().join("w"), dir.path(), None).unwrap();
+        fs::remove_file(inventory.path()).unwrap();
+        let runs = runs(&index).unwrap();
+        let remains = runs[0].remains.as_ref().unwrap();
+        assert_eq!(remains.directories.iter().map(|dir| &dir.what).collect::<Vec<_>>(), [&work]);
+        inventory.close().unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("runs")).unwrap().count(), 0);
     }
 
     #[test]

@@ -150,6 +150,8 @@ pub struct Inventory {
 #[derive(Debug)]
 struct State {
     file: File,
+    /// The same beside the index, for when the results folder is deleted before it is cleaned up.
+    copy: File,
     next: Id,
     contents: Contents,
 }
@@ -161,7 +163,8 @@ impl Inventory {
         let file = OpenOptions::new().append(true).create_new(true).open(path)?;
         let path = fs::canonicalize(path)?;
         let index_entry = index.enter(&IndexEntry { owner: owner.clone(), inventory: path.clone() })?;
-        let state = Mutex::new(State { file, next: 1, contents: Contents::default() });
+        let copy = OpenOptions::new().append(true).create(true).open(copy_of(&index_entry))?;
+        let state = Mutex::new(State { file, copy, next: 1, contents: Contents::default() });
         let inventory = Inventory { owner: owner.clone(), path, index_entry, state };
         inventory.write(Line::Owner(owner))?;
         Ok(Arc::new(inventory))
@@ -228,13 +231,16 @@ impl Inventory {
 
     /// Takes the run out of the index; to be called when nothing of it is left.
     pub fn close(&self) -> io::Result<()> {
-        fs::remove_file(&self.index_entry)
+        leave(&self.index_entry)
     }
 
     fn write(&self, line: Line) -> io::Result<()> {
         let mut state = self.state();
         append(&mut state.file, &line)
             .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", self.path.display())))?;
+        append(&mut state.copy, &line).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", copy_of(&self.index_entry).display()))
+        })?;
         state.contents.apply(line);
         Ok(())
     }
@@ -300,6 +306,20 @@ pub struct IndexEntry {
     pub owner: Owner,
     /// Where it is.
     pub inventory: PathBuf,
+}
+
+/// The copy of the inventory that an entry of the index is about.
+pub(super) fn copy_of(index_entry: &Path) -> PathBuf {
+    index_entry.with_extension("jsonl")
+}
+
+/// Takes a run out of the index.
+pub(super) fn leave(index_entry: &Path) -> io::Result<()> {
+    fs::remove_file(index_entry)?;
+    match fs::remove_file(copy_of(index_entry)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Index {

@@ -128,7 +128,7 @@ fn standing(path: &Path) -> &Path {
 }
 
 fn work_directory(work: &Path) -> Result<String, String> {
-    let free = disk::free(standing(work)).map_err(|e| format!("{}: {e}", work.display()))?;
+    let free = disk::free(work).map_err(|e| format!("{}: {e}", work.display()))?;
     Ok(format!("{}, {} free", work.display(), Size(free)))
 }
 

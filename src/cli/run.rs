@@ -67,11 +67,13 @@ impl Run {
         } else {
             write!(out, "{}", terminal(&summary))?;
         }
-        for line in &done.kept {
-            writeln!(out, "kept up: {line}")?;
+        let mut kept: Vec<String> = done.kept.iter().map(|line| format!("kept up: {line}")).collect();
+        if !kept.is_empty() {
+            kept.push("hint: `pgbench-rs clean --kept` ends them".into());
         }
-        if !done.kept.is_empty() {
-            writeln!(out, "hint: `pgbench-rs clean --kept` ends them")?;
+        for line in kept {
+            // They are no part of the data that --json prints.
+            if self.json { writeln!(std::io::stderr(), "{line}")? } else { writeln!(out, "{line}")? }
         }
         Ok(ExitCode::from(if done.interrupted { 130 } else { exit_code(&summary) }))
     }

@@ -29,6 +29,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A variant whose first trials fail, this many of them, is given up: a setting that keeps a server from
+/// starting does so every time.
+const GIVE_UP: u32 = 2;
+
 /// How a run is to be done, beside what the scenario says.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -142,8 +146,8 @@ fn finish(
         tell(&format!("warning: {failure}"));
     }
     watchdog.farewell().context("the watchdog did not end")?;
-    let kept = result?;
-    written.context("the record is not whole")?;
+    let kept = result.with_context(|| format!("the run failed; what it recorded is in {}", dir.display()))?;
+    written.with_context(|| format!("the record in {} is not whole", dir.display()))?;
     Ok(Done { dir, interrupted, kept })
 }
 
@@ -171,6 +175,7 @@ async fn trials(
         lab.template(&variant.scenario, stop).await?;
     }
     let mut kept = Vec::new();
+    let mut hopeless = Hopeless::new(plan.variants.len());
     for trial in &plan.trials {
         if stop.asked() {
             break;
@@ -178,7 +183,12 @@ async fn trials(
         let variant = &plan.variants[trial.variant];
         lab.progress.trial(trial.position, plan.trials.len(), &variant.name, trial.trial);
         let last = trial.position as usize == plan.trials.len();
-        let ended = trial::run(&lab, variant, trial, stop, keep && last).await;
+        let ended = if hopeless.is(trial.variant) {
+            trial::Ended::not_run(format!("not run: the first {GIVE_UP} trials of this variant failed"))
+        } else {
+            trial::run(&lab, variant, trial, stop, keep && last).await
+        };
+        hopeless.count(trial.variant, ended.failed());
         if let Some(settings) = &ended.settings {
             writer.settings(trial.variant, settings.clone());
         }
@@ -187,6 +197,26 @@ async fn trials(
         kept = ended.kept;
     }
     Ok(kept)
+}
+
+/// Failed trials by variant, to give up on one that fails from the start.
+struct Hopeless(Vec<(u32, u32)>);
+
+impl Hopeless {
+    fn new(variants: usize) -> Hopeless {
+        Hopeless(vec![(0, 0); variants])
+    }
+
+    fn count(&mut self, variant: usize, failed: bool) {
+        let (trials, failures) = &mut self.0[variant];
+        *trials += 1;
+        *failures += u32::from(failed);
+    }
+
+    fn is(&self, variant: usize) -> bool {
+        let (trials, failures) = self.0[variant];
+        trials >= GIVE_UP && trials == failures
+    }
 }
 
 impl Lab {
@@ -223,21 +253,29 @@ fn scale(scenario: &Scenario) -> Option<u32> {
     scenario.load.values().map(|load| load.mix.scale()).max()
 }
 
+/// What the results folder may need: logs, points and histograms of a run of an hour.
+const RESULTS: u64 = 64 << 20;
+
 /// Refuses to begin what would end with a full disk.
 fn enough_disk(plan: &Plan, work: &Path, out: &Path) -> anyhow::Result<()> {
     let needed = plan.estimate().disk.0;
-    let standing =
-        |path: &Path| path.ancestors().find(|p| p.exists()).map(Path::to_owned).unwrap_or_else(|| ".".into());
-    for (path, needed, option) in [(work, needed, "--work"), (out, 64 << 20, "--out")] {
-        let free = disk::free(&standing(path))
-            .with_context(|| format!("cannot tell how much of {} is free", path.display()))?;
+    let mut places = vec![
+        (work.to_owned(), needed, "name another place with --work DIR"),
+        (out.to_owned(), RESULTS, "name another place with --out DIR"),
+    ];
+    for variant in &plan.variants {
+        let nodes = variant.scenario.nodes();
+        let each = needed / (nodes.len() as u64).max(1);
+        for dir in nodes.iter().filter_map(|node| node.dir.clone()) {
+            let here = nodes.iter().filter(|node| node.dir.as_ref() == Some(&dir)).count() as u64;
+            places.push((dir, each * here, "give the node another `dir`"));
+        }
+    }
+    for (path, needed, hint) in places {
+        let free = disk::free(&path).with_context(|| format!("cannot tell how much of {} is free", path.display()))?;
         if free < needed {
-            bail!(
-                "{} has {} free, and the run needs about {}\n\nhint: free some, or name another place with {option} DIR",
-                path.display(),
-                Size(free),
-                Size(needed)
-            );
+            let (path, free, needed) = (path.display(), Size(free), Size(needed));
+            bail!("{path} has {free} free, and the run needs about {needed}\n\nhint: free some, or {hint}");
         }
     }
     Ok(())

@@ -143,9 +143,9 @@ impl Parts {
         live.fold((0, 0), |(done, errors), live| (done + live.done, errors + live.errors))
     }
 
-    /// Stops everything and gathers what it measured. `steady_from` is where the phase of the measured fault,
-    /// or the one before it, begins.
-    pub async fn stop(self, steady_from: Duration, progress: &Progress) -> Ended {
+    /// Stops what drives and measures. From here on nothing that the harness does is taken for an effect of
+    /// the scenario. `steady_from` is where the steady stretch before the measured fault begins.
+    pub async fn halt(self, steady_from: Duration) -> Halted {
         let mut ended = Ended::default();
         for (name, load) in self.loads {
             match load.stop().await {
@@ -166,12 +166,33 @@ impl Parts {
         if let Some(visibility) = self.visibility {
             ended.values.extend(visibility.stop().await);
         }
-        if let Some(ledger) = self.ledger {
-            progress.doing("reading the surviving database");
-            ended.values.extend(ledger.stop().await);
-        }
+        let ledger = match self.ledger {
+            Some(ledger) => Some(ledger.halt().await),
+            None => None,
+        };
         if let Some(streaming) = self.streaming {
             ended.values.extend(streaming.stop().await);
+        }
+        Halted { ended, ledger, manager: self.manager, sampler: self.sampler, measured: self.measured }
+    }
+}
+
+/// The parts after the last phase: only those that watch are left.
+pub struct Halted {
+    ended: Ended,
+    ledger: Option<ledger::Halted>,
+    manager: Option<Arc<manager::Running>>,
+    sampler: sampler::Running,
+    measured: Option<Duration>,
+}
+
+impl Halted {
+    /// Reads the surviving database, stops what is left, and gathers everything.
+    pub async fn finish(self, progress: &Progress) -> Ended {
+        let mut ended = self.ended;
+        if let Some(ledger) = self.ledger {
+            progress.doing("reading the surviving database");
+            ended.values.extend(ledger.verdict().await);
         }
         if let Some(manager) = self.manager {
             match Arc::try_unwrap(manager) {

@@ -72,6 +72,13 @@ impl Steps {
         ));
     }
 
+    /// Gives up every act that is under way. The servers go down as they are, frozen or not, so there is
+    /// nothing to take back.
+    pub fn abandon(self) {
+        self.injected.into_values().for_each(|task| task.abort());
+        self.undoing.into_iter().for_each(|(_, task)| task.abort());
+    }
+
     /// Takes back what is left, and tells which steps did not do what they should.
     pub async fn finish(mut self) -> Vec<String> {
         for ((phase, step), task) in std::mem::take(&mut self.injected) {

@@ -58,6 +58,16 @@ impl Ended {
         }
     }
 
+    /// It was not even begun.
+    pub fn not_run(reason: String) -> Ended {
+        Ended { status: Status::Failed, reason: Some(reason), ..Ended::new(Clock::start()) }
+    }
+
+    /// Whether it could not be carried out.
+    pub fn failed(&self) -> bool {
+        self.status == Status::Failed
+    }
+
     /// It ended otherwise than well. What was said first stands first, and a failure stays one.
     fn otherwise(&mut self, status: Status, reason: String) {
         if self.status != Status::Failed {
@@ -252,18 +262,19 @@ impl Measuring {
         for (index, phase) in self.scenario.phase.iter().enumerate() {
             starts.push(self.clock.since(at));
             if !self.phase(index, phase, at, &mut parts, &mut steps, &mut stop).await {
-                steps.finish().await;
+                steps.abandon();
                 return Ok(Phases::Interrupted);
             }
             at += *phase.lasts;
         }
-        let measured = steps.measured();
-        let not_run = steps.finish().await;
         // A step that was due at the very end may have told its instant only now.
-        if let Some(t0) = *measured.borrow() {
+        if let Some(t0) = *steps.measured().borrow() {
             parts.fault(t0);
         }
-        let mut ended = parts.stop(self.steady_from(&starts), &self.progress).await;
+        // In this order, so that an outage that only the undoing ends is not measured as one that ended.
+        let halted = parts.halt(self.steady_from(&starts)).await;
+        let not_run = steps.finish().await;
+        let mut ended = halted.finish(&self.progress).await;
         ended.problems.extend(not_run);
         Ok(Phases::Whole(ended))
     }

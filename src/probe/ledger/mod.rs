@@ -113,21 +113,43 @@ impl Running {
         lock(&self.book).fault(t0);
     }
 
-    /// Stops the writers, waits until their last writes have an outcome, reads the survivor.
-    ///
-    /// When there is none to be read, what only it can tell is absent, and an event says why.
-    pub async fn stop(self) -> Vec<Value> {
+    /// Stops the writers and waits until their last writes have an outcome.
+    pub async fn halt(self) -> Halted {
         let end = self.clock.elapsed();
         self.writers.stop().await;
         let book = lock(&self.book).clone();
-        let ends = Ends { clock: self.clock, events: self.events };
-        if let Some(outage) = book.outage(end) {
-            ends.outage(outage);
+        Halted {
+            end,
+            book,
+            hosts: self.hosts,
+            login: self.login,
+            ends: Ends { clock: self.clock, events: self.events },
         }
-        let mut values = book.values(end);
-        match ends.verdict(&self.hosts, &self.login, &book).await {
+    }
+}
+
+/// A ledger to which nothing is added any more. Whatever is done to the servers from now on ends no outage.
+#[derive(Debug)]
+pub struct Halted {
+    end: Duration,
+    book: Book,
+    hosts: Vec<Host>,
+    login: Login,
+    ends: Ends,
+}
+
+impl Halted {
+    /// Reads the survivor and compares.
+    ///
+    /// When there is none to be read, what only it can tell is absent, and an event says why.
+    pub async fn verdict(self) -> Vec<Value> {
+        if let Some(outage) = self.book.outage(self.end) {
+            self.ends.outage(outage);
+        }
+        let mut values = self.book.values(self.end);
+        match self.ends.verdict(&self.hosts, &self.login, &self.book).await {
             Ok(verdict) => values.extend(verdict.values()),
-            Err(error) => ends.say("ledger.no_verdict", None, error.to_string()),
+            Err(error) => self.ends.say("ledger.no_verdict", None, error.to_string()),
         }
         values
     }
@@ -167,6 +189,7 @@ async fn write_all(schedule: Schedule, sessions: Vec<Session>, shared: Shared, p
 }
 
 /// What is said at the end.
+#[derive(Debug)]
 struct Ends {
     clock: Clock,
     events: Events,
