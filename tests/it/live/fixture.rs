@@ -100,3 +100,15 @@ pub fn run(command: &mut Command) {
     let output = command.output().expect("PostgreSQL's programs are needed: apt-get install postgresql");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// Says that a test could not do its work here, and what would let it: on its output, and in the file that
+/// `PGBENCH_RS_NOT_RUN` names, from which `make test` lists it at its end.
+pub fn not_run(what: &str, how: &str) {
+    use std::io::Write;
+    println!("not run here: {what} — {how}");
+    if let Some(list) = std::env::var_os("PGBENCH_RS_NOT_RUN") {
+        let mut list =
+            std::fs::File::options().create(true).append(true).open(list).expect("the list of what was not run");
+        writeln!(list, "{what}: not run here — {how}").expect("the list can be written");
+    }
+}
