@@ -5,6 +5,7 @@ mod disk;
 mod interrupt;
 mod keep;
 mod kill;
+mod outage;
 mod start;
 mod unprivileged;
 

@@ -4,11 +4,14 @@ use super::{Lab, TINY};
 
 #[test]
 fn a_server_that_dies_at_start_shows_its_log() {
-    let lab = Lab::with(&TINY.replace("trials   = 1", "trials = 2"));
+    let lab = Lab::with(&TINY.replace("trials   = 1", "trials = 3"));
     let ended = lab.start(&["--set", "postgres.settings.shared_preload_libraries=no_such_library"]).wait();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    let trials = lab.trials();
-    assert_eq!(trials.len(), 2, "{trials:?}");
+    let mut trials = lab.trials();
+    assert_eq!(trials.len(), 3, "{trials:?}");
+    let (_, status, reason) = trials.pop().expect("a third trial");
+    assert_eq!(status, "failed");
+    assert!(reason.starts_with("not run: the first 2 trials of this variant failed"), "{reason}");
     for (_, status, reason) in trials {
         assert_eq!(status, "failed");
         assert!(reason.contains("node `a` did not start") && reason.contains("exited with status 1"), "{reason}");
