@@ -19,6 +19,7 @@ use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::units::Time;
 use pgbench_rs::etl;
 use pgbench_rs::metric::Points;
+use pgbench_rs::report::statistics::{Interval, median, median_interval};
 use pgbench_rs::workload::mix::{Mix, Scale};
 use pgbench_rs::workload::profile::{Closed, Profile};
 use pgbench_rs::workload::{Load, Running, Setup, Target};
@@ -186,16 +187,14 @@ fn cpu(who: UsageWho) -> Duration {
 
 fn report(case: &str, pairs: &[(Run, Run)]) {
     let of = |what: fn(&Run) -> f64| {
-        let mut ratios: Vec<f64> = pairs.iter().map(|(ours, theirs)| what(ours) / what(theirs)).collect();
-        ratios.sort_by(f64::total_cmp);
-        let (low, high, coverage) = interval(ratios.len());
-        format!("{:.3} [{:.3}, {:.3}] ({:.1} %)", median(&ratios), ratios[low], ratios[high], coverage * 100.0)
+        let ratios: Vec<f64> = pairs.iter().map(|(ours, theirs)| what(ours) / what(theirs)).collect();
+        let median = median(&ratios).expect("a pair");
+        median_interval(&ratios).map_or_else(
+            || format!("{median:.3} (one pair)"),
+            |Interval { low, high, coverage }| format!("{median:.3} [{low:.3}, {high:.3}] ({:.1} %)", coverage * 100.0),
+        )
     };
-    let typical = |what: fn(&(Run, Run)) -> f64| {
-        let mut all: Vec<f64> = pairs.iter().map(what).collect();
-        all.sort_by(f64::total_cmp);
-        median(&all)
-    };
+    let typical = |what: fn(&(Run, Run)) -> f64| median(&pairs.iter().map(what).collect::<Vec<_>>()).expect("a pair");
     println!(
         "{case:14} tps {}   CPU/tx {}   medians: {:.0}/s beside {:.0}/s, {:.2} µs beside {:.2} µs",
         of(|run| run.tps),
@@ -205,25 +204,4 @@ fn report(case: &str, pairs: &[(Run, Run)]) {
         typical(|(ours, _)| ours.cpu * 1e6),
         typical(|(_, theirs)| theirs.cpu * 1e6),
     );
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    let n = sorted.len();
-    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
-}
-
-/// The narrowest pair of order statistics, as indices, that contains the median with at least 95 %, or all that there
-/// are; and the probability with which it does. The number of values below the median is binomial (n, 1/2).
-fn interval(n: usize) -> (usize, usize, f64) {
-    let mut below = 0.5f64.powi(n as i32);
-    let mut term = below;
-    let (mut k, mut coverage) = (0, 1.0 - 2.0 * below);
-    loop {
-        term *= (n - k) as f64 / (k + 1) as f64;
-        below += term;
-        if 1.0 - 2.0 * below < 0.95 || 2 * (k + 1) >= n {
-            return (k, n - 1 - k, coverage);
-        }
-        (k, coverage) = (k + 1, 1.0 - 2.0 * below);
-    }
 }

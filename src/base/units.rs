@@ -83,6 +83,22 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// A duration for people, rounded down to what matters of it: `4.2s`, `42s`, `3min 20s`, `1h 5min`.
+pub fn human(time: Duration) -> String {
+    let s = time.as_secs();
+    let (count, unit, rest, smaller) = match s {
+        0..=9 => {
+            let tenths = time.as_millis() / 100;
+            let tenth = if tenths.is_multiple_of(10) { String::new() } else { format!(".{}", tenths % 10) };
+            return format!("{}{tenth}s", tenths / 10);
+        }
+        10..=59 => return format!("{s}s"),
+        60..=3599 => (s / 60, "min", s % 60, "s"),
+        _ => (s / 3600, "h", s % 3600 / 60, "min"),
+    };
+    if rest == 0 { format!("{count}{unit}") } else { format!("{count}{unit} {rest}{smaller}") }
+}
+
 /// A size in bytes written with one of PostgreSQL's units (`B`, `kB`, `MB`, `GB`, `TB`; powers of 1024).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Hash)]
 pub struct Size(pub u64);
@@ -167,6 +183,23 @@ mod tests {
         for us in [0, 1, 999, 1000, 1_500_000, 60_000_000, 61_000_000, 3_600_000_000] {
             let time = Time(Duration::from_micros(us));
             assert_eq!(time.to_string().parse(), Ok(time));
+        }
+    }
+
+    #[test]
+    fn durations_for_people() {
+        for (ms, text) in [
+            (0, "0s"),
+            (4210, "4.2s"),
+            (4000, "4s"),
+            (9990, "9.9s"),
+            (42_900, "42s"),
+            (180_000, "3min"),
+            (200_000, "3min 20s"),
+            (3_600_000, "1h"),
+            (3_900_000, "1h 5min"),
+        ] {
+            assert_eq!(human(Duration::from_millis(ms)), text);
         }
     }
 

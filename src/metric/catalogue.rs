@@ -11,7 +11,12 @@ const fn m(name: &'static str, unit: &'static str, better: Better, about: &'stat
 
 /// The declared metrics, grouped as their rooms are.
 pub const METRICS: &[Metric] = &[
-    m("cluster.up", "s", Neither, "from the first start of a server until every standby streams"),
+    m(
+        "cluster.up",
+        "s",
+        Neither,
+        "from the start of the trial's first copy of the template until every standby streams and every setting is confirmed",
+    ),
     m("failover.detect", "s", Lower, "from the measured fault until the manager confirmed the primary dead"),
     m("failover.elect", "s", Lower, "from confirmed dead until a candidate was elected"),
     m("failover.fence", "s", Lower, "from the election until the old primary was proven fenced"),
@@ -20,7 +25,7 @@ pub const METRICS: &[Metric] = &[
         "failover.write_outage",
         "s",
         Lower,
-        "longest gap between acknowledgements of the ledger that spans the measured fault; per writer with the writer as subject",
+        "longest gap between acknowledgements of the ledger that ends after the measured fault (it spans the fault unless writes went on for a while); per writer with the writer as subject",
     ),
     m(
         "failover.write_outage_at_least",
@@ -112,6 +117,22 @@ pub const METRICS: &[Metric] = &[
 /// The metric called `name`.
 pub fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// All of them as a Markdown table, for the documentation.
+pub fn table() -> String {
+    let mut table = "| metric | unit | better | what it is |\n|---|---|---|---|\n".to_owned();
+    for metric in METRICS {
+        let better = match metric.better {
+            Lower => "lower",
+            Higher => "higher",
+            Neither => "",
+        };
+        // A bar would end the cell.
+        let about = metric.about.replace('|', "\\|");
+        table += &format!("| `{}` | {} | {better} | {about} |\n", metric.name, metric.unit);
+    }
+    table
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A plan as text: everything that would happen.
 
 use super::{Plan, Variant};
-use crate::base::units::{Size, Time};
+use crate::base::units::{Size, Time, human};
 use crate::fault::{Fault, FreezeWhat, StopMode};
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
@@ -248,23 +248,13 @@ fn estimate(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     writeln!(
         f,
         "\ntakes about {}: {} to load, then {trials} of up to {}",
-        span(estimate.duration),
-        span(estimate.loading),
-        span(estimate.trial)
+        human(estimate.duration.0),
+        human(estimate.loading.0),
+        human(estimate.trial.0)
     )?;
     writeln!(f, "needs about {} of disk", Size(estimate.disk.0.next_multiple_of(1 << 20)))?;
     for assumption in &estimate.assumptions {
         writeln!(f, "  {assumption}")?;
     }
     Ok(())
-}
-
-/// `4min 10s`
-fn span(time: Time) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 60, seconds % 60) {
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, 0) => format!("{minutes}min"),
-        (minutes, seconds) => format!("{minutes}min {seconds}s"),
-    }
 }

@@ -50,6 +50,9 @@ pub struct Manifest {
     pub ended_at: Option<String>,
     /// Version of this program.
     pub version: String,
+    /// Git revision that it was built from; absent when the build was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// The command line.
     pub command: Vec<String>,
     /// The `--set`s.

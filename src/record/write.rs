@@ -13,6 +13,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// What the build said of the revision that it was made from: `PGBENCH_RS_REVISION`, or what CI sets anyway.
+const REVISION: Option<&str> = match option_env!("PGBENCH_RS_REVISION") {
+    None => option_env!("GITHUB_SHA"),
+    told => told,
+};
+
 /// What is known when a run begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
@@ -73,6 +79,7 @@ impl Writer {
             started_at: now.to_string(),
             ended_at: None,
             version: env!("CARGO_PKG_VERSION").into(),
+            revision: REVISION.map(Into::into),
             command: mask_command(opening.command),
             sets: opening.sets.iter().map(|set| mask(set)).collect(),
             scenario_text: mask(opening.scenario_text),
@@ -116,11 +123,6 @@ impl Writer {
         &self.plan
     }
 
-    /// Where the sink writes.
-    pub fn metrics(&self) -> PathBuf {
-        self.dir.join("metrics.lp.gz")
-    }
-
     /// Where the inventory goes.
     pub fn inventory(&self) -> PathBuf {
         self.dir.join("inventory.jsonl")
@@ -129,11 +131,6 @@ impl Writer {
     /// Where loads keep their latency logs; each trial has a folder of its own in it.
     pub fn latency(&self) -> PathBuf {
         self.dir.join("latency")
-    }
-
-    /// Where the log of a trial's node goes.
-    pub fn node_log(&self, trial: &Trial, node: &str) -> PathBuf {
-        self.dir.join("nodes").join(trial.position.to_string()).join(node).join("postgresql.log")
     }
 
     /// Notes the settings of a variant that differ from the server's defaults.
@@ -253,123 +250,4 @@ fn rows(rows: impl IntoIterator<Item = impl Serialize>) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::outline::tests::{SCENARIO, plan};
-    use super::super::read;
-    use super::*;
-    use std::time::Duration;
-
-    fn begin(out: &Path) -> (Plan, Writer) {
-        let plan = plan(SCENARIO, &["off", "on"], 1);
-        let server = Server { version: "15.18".into(), bindir: "/usr/bin".into() };
-        let command = ["pgbench-rs", "run", "--set", "x=postgres://u:hunter2@h/d"].map(String::from);
-        let opening = Opening {
-            scenario_text: SCENARIO,
-            sets: &[],
-            plan: &plan,
-            command: &command,
-            work: Path::new("/tmp"),
-            server: &server,
-        };
-        let writer = Writer::create(out, opening).unwrap();
-        (plan, writer)
-    }
-
-    fn write(writer: &mut Writer, trial: &Trial) {
-        let event = |text: &str| Event {
-            elapsed: Duration::from_micros(1_234_567),
-            kind: "fault.kill",
-            node: Some("a".into()),
-            text: text.into(),
-        };
-        let ended = Ended {
-            clock: Clock::start(),
-            status: Status::Ok,
-            reason: None,
-            values: &[
-                Value::new("ledger.acked", 12.0).node("a"),
-                Value::new("load.tps", 0.1 + 0.2).phase("kill").subject("app"),
-                Value::new("load.service.p50", f64::NAN),
-            ],
-            events: &[event("killed, \"a\"\npassword=hunter2")],
-            accounting: Accounting { produced: 5, written: 4, dropped: 1, not_finite: 0 },
-            absent: &BTreeSet::from(["pg_stat_wal.wal_fpi_bytes".to_owned()]),
-        };
-        writer.trial(trial, &ended).unwrap();
-    }
-
-    #[test]
-    fn what_is_written_reads_back() {
-        let out = tempfile::tempdir().unwrap();
-        let (plan, mut writer) = begin(out.path());
-        writer.settings(1, BTreeMap::from([("primary_conninfo".into(), "host=a password=hunter2".into())]));
-        for trial in &plan.trials {
-            write(&mut writer, trial);
-        }
-        writer.finish(RunStatus::Finished, None).unwrap();
-        let dir = writer.dir().to_owned();
-        writer.result(&serde_json::json!({"answer": "yes"})).unwrap();
-
-        let record = read(&dir).unwrap();
-        let name = dir.file_name().unwrap().to_string_lossy().into_owned();
-        assert_eq!(name, format!("failover-{}", record.manifest.run_id));
-        assert_eq!(record.manifest.status, RunStatus::Finished);
-        assert_eq!(record.manifest.accounting.produced, 10);
-        assert_eq!(record.manifest.settings["commit=on"]["primary_conninfo"], "host=a password=****");
-        assert_eq!(record.trials.iter().map(|t| t.variant.as_str()).collect::<Vec<_>>(), ["commit=off", "commit=on"]);
-        assert_eq!(record.values.len(), 4, "what is not a number is absent");
-        let row = &record.values[1];
-        assert_eq!((row.metric.as_str(), row.unit.as_str(), row.value), ("load.tps", "1/s", 0.1 + 0.2));
-        assert_eq!(
-            (row.phase.as_deref(), row.node.as_deref(), row.subject.as_deref()),
-            (Some("kill"), None, Some("app"))
-        );
-        assert_eq!(record.events[0].elapsed_ms, 1234.567);
-        assert_eq!(record.events[0].text, "killed, \"a\"\npassword=****");
-        assert_eq!(record.plan.variants.len(), 2);
-    }
-
-    #[test]
-    fn columns_are_as_the_design_says_and_secrets_are_nowhere() {
-        let out = tempfile::tempdir().unwrap();
-        let (plan, mut writer) = begin(out.path());
-        write(&mut writer, &plan.trials[0]);
-        let text = |file: &str| fs::read_to_string(writer.dir().join(file)).unwrap();
-        let id = writer.run_id();
-        let summary = text("summary.csv");
-        let lines: Vec<&str> = summary.lines().collect();
-        assert_eq!(lines[0], "run_id,scenario,variant,trial,phase,node,subject,metric,unit,value");
-        assert_eq!(lines[1], format!("{id},failover,commit=off,1,,a,,ledger.acked,count,12"));
-        assert!(text("trials.csv").starts_with("run_id,variant,trial,position,started_at,status,reason\n"));
-        assert!(text("events.csv").starts_with("run_id,variant,trial,elapsed_ms,at,kind,node,text\n"));
-        for file in ["run.json", "trials.csv", "summary.csv", "events.csv"] {
-            assert!(!text(file).contains("hunter2"), "{file}");
-        }
-    }
-
-    #[test]
-    fn a_killed_harness_leaves_finished_trials_and_no_half_ones() {
-        let out = tempfile::tempdir().unwrap();
-        let (plan, mut writer) = begin(out.path());
-        write(&mut writer, &plan.trials[0]);
-        let id = writer.run_id().to_owned();
-        writer
-            .append("summary.csv", format!("{id},failover,commit=on,1,,,,ledger.acked,count,7\n{id},fail").as_bytes())
-            .unwrap();
-        writer.append("events.csv", format!("{id},commit=on,1,3,2026-01-01T00:00:00Z,x,,\"torn").as_bytes()).unwrap();
-        let record = read(writer.dir()).unwrap();
-        assert_eq!(record.manifest.status, RunStatus::Running);
-        assert_eq!(record.trials.len(), 1);
-        assert!(record.values.iter().all(|row| row.variant == "commit=off"));
-        assert_eq!(record.events.len(), 1);
-    }
-
-    #[test]
-    fn a_place_that_cannot_be_written_is_named() {
-        let out = tempfile::tempdir().unwrap();
-        let (_, mut writer) = begin(out.path());
-        fs::remove_dir_all(writer.dir()).unwrap();
-        let text = writer.finish(RunStatus::Finished, None).unwrap_err().to_string();
-        assert!(text.starts_with(&format!("cannot write {}/run.json: ", writer.dir().display())), "{text}");
-    }
-}
+mod tests;

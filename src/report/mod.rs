@@ -235,6 +235,7 @@ mod tests {
                 started_at: "2026-11-22T10:26:00Z".into(),
                 ended_at: None,
                 version: "0.1.0".into(),
+                revision: None,
                 command: Vec::new(),
                 sets: Vec::new(),
                 scenario_text: SCENARIO.into(),

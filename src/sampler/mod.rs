@@ -1,8 +1,8 @@
 //! Passive reading of PostgreSQL's statistics views into points, on a fixed grid.
 //!
 //! One task and one connection a node, opened before the load. A tick's points carry the instant at which
-//! it was *due*, the same on all nodes; a tick that the server did not answer is written as `up = 0`, one that was passed over is counted as missed, and when the
-//! node did not answer it says `up` 0. Counters are written raw: rates are made at reading time.
+//! it was *due*, the same on all nodes. A tick that the node did not answer is written as `up` 0; one that was
+//! passed over is not written, and counted as missed. Counters are written raw: rates are made at reading time.
 
 mod grid;
 mod node;

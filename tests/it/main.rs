@@ -3,4 +3,5 @@
 mod errors;
 mod layers;
 mod live;
+mod metrics;
 mod scenarios;
