@@ -140,15 +140,55 @@ impl Fault {
         }
     }
 
+    /// The kind of its event.
+    pub fn event(&self) -> &'static str {
+        match self {
+            Fault::Kill(_) => "fault.kill",
+            Fault::Stop(_) => "fault.stop",
+            Fault::Freeze(_) => "fault.freeze",
+            Fault::PauseReplay(_) => "fault.pause_replay",
+            Fault::Switchover(_) => "fault.switchover",
+        }
+    }
+
+    /// Whom it is for, as written; a switchover is for the manager.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Fault::Kill(kill) => Some(&kill.of),
+            Fault::Stop(stop) => Some(&stop.of),
+            Fault::Freeze(freeze) => Some(&freeze.of),
+            Fault::PauseReplay(pause) => Some(&pause.of),
+            Fault::Switchover(_) => None,
+        }
+    }
+
+    /// What it does to `nodes` (names, or a target as written), in a few words: `freeze the WAL senders of a`.
+    pub fn describe(&self, nodes: &str) -> String {
+        match self {
+            Fault::Kill(_) => format!("kill -9 {nodes}"),
+            Fault::Stop(stop) => match stop.mode {
+                StopMode::Fast => format!("stop {nodes} (fast)"),
+                StopMode::Immediate => format!("stop {nodes} (immediate)"),
+            },
+            Fault::Freeze(freeze) => match freeze.what {
+                FreezeWhat::Server => format!("freeze {nodes}"),
+                FreezeWhat::WalReceiver => format!("freeze the WAL receiver of {nodes}"),
+                FreezeWhat::WalSenders => format!("freeze the WAL senders of {nodes}"),
+            },
+            Fault::PauseReplay(_) => format!("pause replay on {nodes}"),
+            Fault::Switchover(switchover) => match &switchover.to {
+                Some(to) => format!("switch over to {to}, rolled back after {}", switchover.timeout),
+                None => format!("switch over, rolled back after {}", switchover.timeout),
+            },
+        }
+    }
+
     /// Finds the servers that it is for, before the instant at which it acts, so that the search is not
     /// part of what is measured.
     pub async fn targets(&self, reach: &Reach) -> Result<Vec<Arc<Node>>, FaultError> {
-        match self {
-            Fault::Kill(kill) => reach.resolve(&kill.of).await,
-            Fault::Stop(stop) => reach.resolve(&stop.of).await,
-            Fault::Freeze(freeze) => reach.resolve(&freeze.of).await,
-            Fault::PauseReplay(pause) => reach.resolve(&pause.of).await,
-            Fault::Switchover(_) => Ok(Vec::new()),
+        match self.target() {
+            Some(target) => reach.resolve(target).await,
+            None => Ok(Vec::new()),
         }
     }
 
