@@ -32,12 +32,14 @@ pub enum BuildError {
     #[error("{0}")]
     Topology(String),
     /// A setting is the driver's own business.
-    #[error("node `{node}`: `{setting}` cannot be set; the driver sets it itself")]
+    #[error("node `{node}`: `{setting}` cannot be set: {why}")]
     Reserved {
         /// The node.
         node: String,
         /// The setting.
         setting: String,
+        /// Why.
+        why: &'static str,
     },
     /// A file or directory could not be made.
     #[error("{path}: {source}", path = path.display())]
@@ -144,7 +146,7 @@ impl Cluster {
     async fn build(&mut self, trial: &str, template: &Template, specs: &[&NodeSpec]) -> Result<(), BuildError> {
         let trial_dir = self.make(&self.driver.dir().join(trial), &self.driver.dir.clone(), None)?;
         for spec in specs {
-            let node = self.prepare(trial, &trial_dir, template, spec).await?;
+            let node = self.prepare(trial, &trial_dir, template, spec, specs.len()).await?;
             self.nodes.push(Arc::new(node));
         }
         self.sync().await?;
@@ -164,7 +166,7 @@ impl Cluster {
         for spec in specs {
             if let Some(node) = self.node(&spec.name) {
                 let client = connect(&node.host, &self.login("pgbench-rs verify"), CONNECT_LIMIT).await?;
-                let wanted = settings::of_node(spec, &node.host);
+                let wanted = settings::of_node(spec, &node.host, specs.len());
                 let asked = settings::verify(&client, &node.name, &wanted).await;
                 unconfirmed.extend(asked.map_err(sql(node, "asking for its settings"))?);
             }
@@ -173,13 +175,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// A node's directory, with the template's data and its own configuration.
+    /// The directory of one of `nodes` nodes, with the template's data and its own configuration.
     async fn prepare(
         &mut self,
         trial: &str,
         trial_dir: &Path,
         template: &Template,
         spec: &NodeSpec,
+        nodes: usize,
     ) -> Result<Node, BuildError> {
         let dir = match &spec.dir {
             None => self.make(&trial_dir.join(&spec.name), &self.driver.dir.clone(), Some(SERVER_PROGRAM))?,
@@ -198,7 +201,7 @@ impl Cluster {
         let server = Server::new(driver.clone(), &spec.name, data, logs.join("postgresql.log")).map_err(io_at(&dir))?;
         let node = Node::new(spec, server);
         let conf = node.dir.join(CONF);
-        let settings = settings::of_node(spec, &node.host);
+        let settings = settings::of_node(spec, &node.host, nodes);
         driver.write(&conf, &conf::postgresql_conf(&settings)).map_err(io_at(&conf))?;
         if let Some(upstream) = self.upstream(spec) {
             node.follow_on_start(upstream).map_err(|error| io_at(&node.dir)(io::Error::other(error.to_string())))?;
@@ -276,8 +279,10 @@ fn in_order(nodes: &[NodeSpec]) -> Result<Vec<&NodeSpec>, BuildError> {
         if node.primary == node.follows.is_some() {
             return wrong(format!("node `{}`: a standby follows another node, and a primary none", node.name));
         }
-        if let Some((setting, _)) = node.settings.iter().find(|(name, _)| settings::is_reserved(name)) {
-            return Err(BuildError::Reserved { node: node.name.clone(), setting: setting.clone() });
+        for (setting, _) in &node.settings {
+            if let Some(why) = settings::reserved(setting) {
+                return Err(BuildError::Reserved { node: node.name.clone(), setting: setting.clone(), why });
+            }
         }
     }
     while ordered.len() < nodes.len() {

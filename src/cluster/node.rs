@@ -7,6 +7,7 @@ use crate::pg::{Host, Lsn, conf};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What a node is to be.
@@ -46,6 +47,7 @@ pub struct Node {
     /// Its data directory.
     pub dir: PathBuf,
     server: Server,
+    fenced: AtomicBool,
 }
 
 /// Why a stopped node could not be worked on.
@@ -90,6 +92,7 @@ impl Node {
             host: server.host.clone(),
             dir: server.data.clone(),
             server,
+            fenced: AtomicBool::new(false),
         }
     }
 
@@ -120,7 +123,15 @@ impl Node {
 
     /// Kills everything of it and proves that nothing is left; see [`Server::fence`].
     pub async fn fence(&self) -> Result<Proof, SignalError> {
+        // Before it is true, so that nobody starts it again after the proof.
+        self.fenced.store(true, Ordering::SeqCst);
         self.server.fence().await
+    }
+
+    /// Whether it was fenced, or is being fenced, and must not start as the primary that it was: until it is
+    /// made a standby.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::SeqCst)
     }
 
     /// Whether its postmaster runs, frozen or not.
@@ -174,7 +185,9 @@ impl Node {
             [("primary_conninfo", Some(self.primary_conninfo(upstream))), ("primary_slot_name", self.slot_name())];
         let driver = self.server.driver();
         driver.write(&auto_conf, &conf::alter_auto_conf(&before, &settings)).map_err(io(&auto_conf))?;
-        driver.write(&signal, "").map_err(io(&signal))
+        driver.write(&signal, "").map_err(io(&signal))?;
+        self.fenced.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Where the shutdown checkpoint of a node that was stopped in order begins: it had written nothing

@@ -10,29 +10,56 @@ use std::collections::BTreeMap;
 use std::fmt;
 use tokio_postgres::Client;
 
-/// Settings that the driver sets itself, or that would break what it relies on.
-pub const RESERVED: [&str; 16] = [
-    "cluster_name",
-    "config_file",
-    "data_directory",
-    "external_pid_file",
-    "hba_file",
-    "ident_file",
-    "include",
-    "include_dir",
-    "include_if_exists",
-    "listen_addresses",
-    "log_destination",
-    "logging_collector",
-    "port",
-    "primary_conninfo",
-    "primary_slot_name",
-    "unix_socket_directories",
+/// Settings that nobody else may set, and why: the driver sets them itself, or relies on their defaults.
+const RESERVED: &[(&[&str], &str)] = &[
+    (
+        &["port", "listen_addresses", "unix_socket_directories", "unix_socket_group", "unix_socket_permissions"],
+        "each server gets an address of its own when it starts",
+    ),
+    (
+        &["data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"],
+        "it lays out the data directories; `node.NAME.dir` says where one goes",
+    ),
+    (&["include", "include_dir", "include_if_exists"], "all settings stand in the scenario, and in its results"),
+    (
+        &["primary_conninfo", "primary_slot_name", "cluster_name"],
+        "it follows from `follows` and `slot`, and changes when a standby is repointed",
+    ),
+    (
+        &["logging_collector", "log_destination", "log_directory", "log_filename", "event_source"],
+        "the servers' logs are kept with the results",
+    ),
+    (
+        &[
+            "restore_command",
+            "archive_cleanup_command",
+            "recovery_end_command",
+            "recovery_target",
+            "recovery_target_action",
+            "recovery_target_inclusive",
+            "recovery_target_lsn",
+            "recovery_target_name",
+            "recovery_target_time",
+            "recovery_target_timeline",
+            "recovery_target_xid",
+            "promote_trigger_file",
+        ],
+        "a standby streams until it is promoted",
+    ),
+    (&["hot_standby"], "standbys are observed by connecting to them"),
+    (&["update_process_title"], "processes to be frozen are known by their titles"),
 ];
 
-/// Whether a setting is one of [`RESERVED`].
-pub fn is_reserved(name: &str) -> bool {
-    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+/// Why nobody but the driver may set this setting; `None`: anybody may.
+pub fn reserved(name: &str) -> Option<&'static str> {
+    let is_name = |reserved: &&str| reserved.eq_ignore_ascii_case(name);
+    RESERVED.iter().find(|(names, _)| names.iter().any(|reserved| is_name(reserved))).map(|(_, why)| *why)
+}
+
+/// How many standbys and `pg_basebackup`s a server lets stream when its settings do not say: PostgreSQL's own
+/// default, or what `nodes` servers need, each of which may come to serve all others.
+fn senders(nodes: usize) -> usize {
+    (nodes + 5).max(10)
 }
 
 /// What every server gets: its place, its name in process titles, and the log on standard error.
@@ -49,14 +76,15 @@ pub(super) fn of_driver(host: &Host) -> Vec<(String, String)> {
     settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
-/// What a node gets: what every server gets, what replication and `pg_rewind` need, then its own.
-pub(super) fn of_node(spec: &NodeSpec, host: &Host) -> Vec<(String, String)> {
+/// What one of `nodes` nodes gets: what every server gets, what replication and `pg_rewind` need, then its own.
+pub(super) fn of_node(spec: &NodeSpec, host: &Host, nodes: usize) -> Vec<(String, String)> {
     let mut settings = of_driver(host);
+    let senders = senders(nodes).to_string();
     for (name, value) in [
         ("wal_level", "replica"),
         ("hot_standby", "on"),
-        ("max_wal_senders", "10"),
-        ("max_replication_slots", "10"),
+        ("max_wal_senders", &senders),
+        ("max_replication_slots", &senders),
         ("wal_log_hints", "on"),
     ] {
         settings.push((name.to_owned(), value.to_owned()));
@@ -210,7 +238,7 @@ pub async fn changed(client: &Client) -> Result<BTreeMap<String, String>, tokio_
         )
         .await?;
     let pairs = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)));
-    Ok(pairs.filter(|(name, _)| !is_reserved(name)).collect())
+    Ok(pairs.filter(|(name, _)| reserved(name).is_none()).collect())
 }
 
 /// One map of all nodes' settings: `setting` where all agree, `node.setting` where they do not.
@@ -234,6 +262,35 @@ mod tests {
 
     fn live<'a>(kind: &'a str, setting: &'a str, unit: &'a str) -> Live<'a> {
         Live { setting, unit: (!unit.is_empty()).then_some(unit), kind, boot: None }
+    }
+
+    #[test]
+    fn settings_of_the_driver_are_known_in_any_case() {
+        for name in ["port", "Include", "UPDATE_PROCESS_TITLE", "restore_command"] {
+            assert!(reserved(name).is_some(), "{name}");
+        }
+        assert_eq!(reserved("work_mem"), None);
+    }
+
+    #[test]
+    fn every_node_can_serve_all_others() {
+        let spec = NodeSpec {
+            name: "a".to_owned(),
+            primary: true,
+            follows: None,
+            site: None,
+            slot: false,
+            priority: 100,
+            settings: Vec::new(),
+            dir: None,
+        };
+        let host = Host { node: "a".to_owned(), host: "127.0.0.1".to_owned(), port: 1 };
+        for (nodes, senders) in [(1, "10"), (5, "10"), (12, "17")] {
+            for setting in ["max_wal_senders", "max_replication_slots"] {
+                let wanted = (setting.to_owned(), senders.to_owned());
+                assert!(of_node(&spec, &host, nodes).contains(&wanted), "{setting} of {nodes} nodes");
+            }
+        }
     }
 
     #[test]

@@ -138,7 +138,11 @@ impl Turn<'_> {
         }
         if self.is_dead(&name) {
             // It may have accepted writes before it died, so it is now the primary that was lost.
-            self.answer(switch.as_ref(), Err(format!("{name} died while it was being promoted")));
+            let reason = format!("{name} died while it was being promoted");
+            if switch.is_some() {
+                self.event("switchover.given_up", name.clone(), reason.clone());
+            }
+            self.answer(switch.as_ref(), Err(reason));
             self.take_over(&name, lsn);
             self.status.unfinished = Some((lsn, proof));
             self.abandon(&name);
@@ -220,7 +224,7 @@ impl Turn<'_> {
     }
 
     /// What the newest check of `node` failed with.
-    fn why(&self, node: &str) -> String {
+    pub(super) fn why(&self, node: &str) -> String {
         match self.observed.nodes.get(node).map(|seen| &seen.result) {
             Some(Err(failure)) => failure.to_string(),
             Some(Ok(_)) => "answers".to_owned(),

@@ -1,6 +1,6 @@
 //! Freezing a server, or its part in replication: the processes stay, the sockets stay, nothing answers.
 
-use super::{FaultError, Undo};
+use super::{FaultError, Reach, Undo, inject_all};
 use crate::cluster::{Node, Part};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -30,25 +30,17 @@ pub enum FreezeWhat {
 }
 
 impl Freeze {
-    pub(super) async fn inject(&self, targets: Vec<Arc<Node>>) -> Result<Undo, FaultError> {
+    pub(super) async fn inject(&self, targets: Vec<Arc<Node>>, reach: &Reach) -> Result<Undo, FaultError> {
         let part = match self.what {
             FreezeWhat::Server => Part::Server,
             FreezeWhat::WalReceiver => Part::WalReceiver,
             FreezeWhat::WalSenders => Part::WalSenders,
         };
-        let mut frozen = Vec::new();
-        for node in targets {
-            match node.freeze(part).await {
-                Ok(_) => frozen.push((node, part)),
-                Err(source) => {
-                    let name = node.name.clone();
-                    // Half a fault is none: what was frozen before goes on.
-                    thaw(frozen);
-                    return Err(FaultError::failed("cannot freeze", &name, source));
-                }
-            }
-        }
-        Ok(Undo::Thaw(frozen))
+        let undo = Undo::Thaw(targets.iter().map(|node| (node.clone(), part)).collect());
+        inject_all(&targets, undo, reach, |node| async move {
+            node.freeze(part).await.map(drop).map_err(|source| FaultError::failed("cannot freeze", &node.name, source))
+        })
+        .await
     }
 }
 

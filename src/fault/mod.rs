@@ -22,6 +22,7 @@ use crate::pg::{connect::connect, find::Finder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long a fault looks for its target.
 const FIND: Duration = Duration::from_secs(2);
@@ -60,6 +61,28 @@ pub enum FaultError {
         node: String,
         /// What came of it.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It is for a server that runs.
+    #[error("{node} is not running")]
+    NotRunning {
+        /// The node.
+        node: String,
+    },
+    /// A stop that became a kill.
+    #[error("{node} did not stop within {limit:?} and was killed")]
+    Killed {
+        /// The node.
+        node: String,
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// It failed for one server, and then what it did to others could not be taken back.
+    #[error("{cause}\nand then {undo}")]
+    NotTakenBack {
+        /// Why it failed.
+        cause: Box<FaultError>,
+        /// What is left.
+        undo: Box<FaultError>,
     },
     /// The scenario has nobody who could do it.
     #[error("a switchover needs a manager; the scenario has none")]
@@ -117,24 +140,64 @@ impl Fault {
         }
     }
 
+    /// The kind of its event.
+    pub fn event(&self) -> &'static str {
+        match self {
+            Fault::Kill(_) => "fault.kill",
+            Fault::Stop(_) => "fault.stop",
+            Fault::Freeze(_) => "fault.freeze",
+            Fault::PauseReplay(_) => "fault.pause_replay",
+            Fault::Switchover(_) => "fault.switchover",
+        }
+    }
+
+    /// Whom it is for, as written; a switchover is for the manager.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Fault::Kill(kill) => Some(&kill.of),
+            Fault::Stop(stop) => Some(&stop.of),
+            Fault::Freeze(freeze) => Some(&freeze.of),
+            Fault::PauseReplay(pause) => Some(&pause.of),
+            Fault::Switchover(_) => None,
+        }
+    }
+
+    /// What it does to `nodes` (names, or a target as written), in a few words: `freeze the WAL senders of a`.
+    pub fn describe(&self, nodes: &str) -> String {
+        match self {
+            Fault::Kill(_) => format!("kill -9 {nodes}"),
+            Fault::Stop(stop) => match stop.mode {
+                StopMode::Fast => format!("stop {nodes} (fast)"),
+                StopMode::Immediate => format!("stop {nodes} (immediate)"),
+            },
+            Fault::Freeze(freeze) => match freeze.what {
+                FreezeWhat::Server => format!("freeze {nodes}"),
+                FreezeWhat::WalReceiver => format!("freeze the WAL receiver of {nodes}"),
+                FreezeWhat::WalSenders => format!("freeze the WAL senders of {nodes}"),
+            },
+            Fault::PauseReplay(_) => format!("pause replay on {nodes}"),
+            Fault::Switchover(switchover) => match &switchover.to {
+                Some(to) => format!("switch over to {to}, rolled back after {}", switchover.timeout),
+                None => format!("switch over, rolled back after {}", switchover.timeout),
+            },
+        }
+    }
+
     /// Finds the servers that it is for, before the instant at which it acts, so that the search is not
     /// part of what is measured.
     pub async fn targets(&self, reach: &Reach) -> Result<Vec<Arc<Node>>, FaultError> {
-        match self {
-            Fault::Kill(kill) => reach.resolve(&kill.of).await,
-            Fault::Stop(stop) => reach.resolve(&stop.of).await,
-            Fault::Freeze(freeze) => reach.resolve(&freeze.of).await,
-            Fault::PauseReplay(pause) => reach.resolve(&pause.of).await,
-            Fault::Switchover(_) => Ok(Vec::new()),
+        match self.target() {
+            Some(target) => reach.resolve(target).await,
+            None => Ok(Vec::new()),
         }
     }
 
     /// Does it to `targets`. The result says how to take it back.
     pub async fn inject(&self, targets: Vec<Arc<Node>>, reach: &Reach) -> Result<Undo, FaultError> {
         match self {
-            Fault::Kill(_) => kill::inject(targets).await,
-            Fault::Stop(stop) => stop.inject(targets).await,
-            Fault::Freeze(freeze) => freeze.inject(targets).await,
+            Fault::Kill(_) => kill::inject(targets, reach).await,
+            Fault::Stop(stop) => stop.inject(targets, reach).await,
+            Fault::Freeze(freeze) => freeze.inject(targets, reach).await,
             Fault::PauseReplay(_) => pause_replay::inject(targets, reach).await,
             Fault::Switchover(switchover) => switchover.inject(reach).await,
         }
@@ -174,21 +237,62 @@ impl Reach {
         self.cluster.node(&host.node).cloned()
     }
 
-    /// The nodes that say they are in recovery.
+    /// The nodes that say they are in recovery, in the cluster's order.
     async fn in_recovery(&self) -> Vec<Arc<Node>> {
-        let mut standbys = Vec::new();
+        let mut asked = JoinSet::new();
         for node in &self.cluster.nodes {
-            let Ok(client) = connect(&node.host, &self.cluster.login("pgbr-fault"), FIND).await else { continue };
-            let answer = tokio::time::timeout(FIND, client.query_one("SELECT pg_is_in_recovery()", &[])).await;
-            if matches!(answer, Ok(Ok(row)) if row.get::<_, bool>(0)) {
-                standbys.push(node.clone());
-            }
+            let (host, login) = (node.host.clone(), self.cluster.login("pgbr-fault"));
+            asked.spawn(async move {
+                let client = connect(&host, &login, FIND).await.ok()?;
+                let answer = client.query_one("SELECT pg_is_in_recovery()", &[]);
+                let row = tokio::time::timeout(FIND, answer).await.ok()?.ok()?;
+                row.get::<_, bool>(0).then_some(host.node)
+            });
         }
-        standbys
+        let standbys: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
+        self.cluster.nodes.iter().filter(|node| standbys.contains(&node.name)).cloned().collect()
     }
 
     fn say(&self, kind: &'static str, node: Option<&str>, text: String) {
         // A closed channel means that the trial is over, and nobody would read it.
         let _ = self.events.send(Event { elapsed: self.clock.elapsed(), kind, node: node.map(str::to_owned), text });
     }
+}
+
+/// A fault that ends servers is for servers that run.
+fn all_run(targets: &[Arc<Node>]) -> Result<(), FaultError> {
+    match targets.iter().find(|node| !node.is_running()) {
+        Some(node) => Err(FaultError::NotRunning { node: node.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Does `act` to all targets at once. When it fails for one it is taken back from all: half a fault is none.
+async fn inject_all<F>(
+    targets: &[Arc<Node>],
+    undo: Undo,
+    reach: &Reach,
+    act: impl Fn(Arc<Node>) -> F,
+) -> Result<Undo, FaultError>
+where
+    F: Future<Output = Result<(), FaultError>> + Send + 'static,
+{
+    let Err(cause) = at_once(targets, act).await else { return Ok(undo) };
+    match undo.undo(reach).await {
+        Ok(()) => Err(cause),
+        Err(undo) => Err(FaultError::NotTakenBack { cause: Box::new(cause), undo: Box::new(undo) }),
+    }
+}
+
+/// Does `act` to all nodes at the same time and waits for all of them; the first failure counts.
+async fn at_once<F>(nodes: &[Arc<Node>], act: impl Fn(Arc<Node>) -> F) -> Result<(), FaultError>
+where
+    F: Future<Output = Result<(), FaultError>> + Send + 'static,
+{
+    let mut acts: JoinSet<_> = nodes.iter().map(|node| act(node.clone())).collect();
+    let mut first = Ok(());
+    while let Some(ended) = acts.join_next().await {
+        first = first.and(ended.unwrap_or_else(|died| Err(FaultError::Died(died.to_string()))));
+    }
+    first
 }

@@ -1,6 +1,6 @@
 //! Stopping a server as `pg_ctl stop` does, and starting one again that a fault ended.
 
-use super::{FaultError, Reach, Undo};
+use super::{FaultError, Reach, Undo, all_run, at_once, inject_all};
 use crate::cluster::{Node, Shutdown};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -30,33 +30,59 @@ pub enum StopMode {
 }
 
 impl Stop {
-    pub(super) async fn inject(&self, targets: Vec<Arc<Node>>) -> Result<Undo, FaultError> {
-        let mode = match self.mode {
+    pub(super) async fn inject(&self, targets: Vec<Arc<Node>>, reach: &Reach) -> Result<Undo, FaultError> {
+        let how = match self.mode {
             StopMode::Fast => Shutdown::Fast,
             StopMode::Immediate => Shutdown::Immediate,
         };
-        for node in &targets {
-            node.stop(mode, LIMIT).await.map_err(|source| FaultError::failed("cannot stop", &node.name, source))?;
-        }
-        Ok(Undo::Start(targets))
+        all_run(&targets)?;
+        let undo = Undo::Start(targets.clone());
+        inject_all(&targets, undo, reach, |node| stop(node, how, LIMIT)).await
     }
 }
 
-/// Starts servers that a fault ended. One that was primary stays down when another accepts writes by now:
-/// starting it as it was would make two primaries.
-pub(super) async fn start_again(nodes: Vec<Arc<Node>>, reach: &Reach) -> Result<(), FaultError> {
-    for node in nodes {
-        if node.is_running() {
-            continue;
-        }
-        if !node.is_standby_on_disk()
-            && let Some(other) = reach.writable().await
-        {
-            let text = format!("left down: {} accepts writes now", other.name);
-            reach.say("fault.not_undone", Some(&node.name), text);
-            continue;
-        }
-        node.start().await.map_err(|source| FaultError::failed("cannot start again", &node.name, source))?;
+/// A server that had to be killed was not stopped: what a stop writes and sends at its end is missing.
+async fn stop(node: Arc<Node>, how: Shutdown, limit: Duration) -> Result<(), FaultError> {
+    match node.stop(how, limit).await {
+        Ok(stopped) if stopped.killed => Err(FaultError::Killed { node: node.name.clone(), limit }),
+        Ok(_) => Ok(()),
+        Err(source) => Err(FaultError::failed("cannot stop", &node.name, source)),
     }
-    Ok(())
+}
+
+/// Starts servers that a fault ended. One that was fenced stays down, and so does one that was primary when
+/// another accepts writes by now: starting it as it was would make two primaries.
+pub(super) async fn start_again(nodes: Vec<Arc<Node>>, reach: &Reach) -> Result<(), FaultError> {
+    let (standbys, primaries): (Vec<_>, Vec<_>) =
+        nodes.into_iter().filter(|node| !node.is_running()).partition(|node| node.is_standby_on_disk());
+    let mut first = Ok(());
+    // One after the other, so that the second sees the first accept writes.
+    for node in primaries {
+        first = first.and(primary_again(node, reach).await);
+    }
+    let started = at_once(&standbys, |node| async move {
+        node.start().await.map(drop).map_err(|source| FaultError::failed("cannot start again", &node.name, source))
+    });
+    first.and(started.await)
+}
+
+async fn primary_again(node: Arc<Node>, reach: &Reach) -> Result<(), FaultError> {
+    let left_down = |why: String| reach.say("fault.not_undone", Some(&node.name), format!("left down: {why}"));
+    if let Some(other) = reach.writable().await {
+        left_down(format!("{} accepts writes now", other.name));
+        return Ok(());
+    }
+    // Asked last: a promotion may be under way that nobody sees accept writes yet.
+    if node.is_fenced() {
+        left_down("it was fenced".to_owned());
+        return Ok(());
+    }
+    match node.start().await {
+        Ok(_) => Ok(()),
+        Err(_) if node.is_fenced() => {
+            left_down("it was fenced while it started".to_owned());
+            Ok(())
+        }
+        Err(source) => Err(FaultError::failed("cannot start again", &node.name, source)),
+    }
 }

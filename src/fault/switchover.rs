@@ -2,6 +2,7 @@
 
 use super::{FaultError, Reach, Undo};
 use crate::base::units::Time;
+use crate::manager::SwitchoverError;
 use serde::{Deserialize, Serialize};
 
 /// Settings of [`super::Fault::Switchover`].
@@ -17,14 +18,17 @@ pub struct Switchover {
 }
 
 impl Switchover {
+    /// Asks for it. That it is refused or rolled back is an outcome, of which the manager's own event tells;
+    /// it fails only when there is nobody to ask.
     pub(super) async fn inject(&self, reach: &Reach) -> Result<Undo, FaultError> {
         let manager = reach.manager.as_ref().ok_or(FaultError::NoManager)?;
-        let target = self.to.clone().unwrap_or_else(|| "the elected standby".into());
-        manager
-            .switchover(self.to.clone(), *self.timeout)
-            .await
-            .map_err(|source| FaultError::failed("cannot switch over to", &target, source))?;
-        Ok(Undo::Nothing)
+        match manager.switchover(self.to.clone(), *self.timeout).await {
+            Ok(_) | Err(SwitchoverError::Failed(_)) => Ok(Undo::Nothing),
+            Err(source @ (SwitchoverError::Busy | SwitchoverError::Stopped)) => {
+                let target = self.to.as_deref().unwrap_or("the elected standby");
+                Err(FaultError::failed("cannot switch over to", target, source))
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod lsn;
 pub mod pgbench;
 pub mod programs;
 pub mod standby_names;
+pub mod synchronous_commit;
 pub mod version;
 pub mod wire;
 

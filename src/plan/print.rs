@@ -2,7 +2,6 @@
 
 use super::{Plan, Variant};
 use crate::base::units::{Size, Time, human};
-use crate::fault::{Fault, FreezeWhat, StopMode};
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
 use crate::scenario::topology::NodePlan;
@@ -167,30 +166,11 @@ fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase, measured: Option<&str>
         let measured =
             if measured == Some(due.name) && due.at == due.step.at.0 { ", outages are measured from here" } else { "" };
         let until = due.until.map_or_else(String::new, |until| format!(", undone at {}", Time(until)));
-        writeln!(f, "    {:>6}  {}: {}{until}{measured}", Time(due.at).to_string(), due.name, what(&due.step.act))?;
+        let act = &due.step.act;
+        let what = act.describe(act.target().unwrap_or_default());
+        writeln!(f, "    {:>6}  {}: {what}{until}{measured}", Time(due.at).to_string(), due.name)?;
     }
     Ok(())
-}
-
-/// What a fault does and to whom, in a few words.
-fn what(fault: &Fault) -> String {
-    match fault {
-        Fault::Kill(kill) => format!("kill -9 of {}", kill.of),
-        Fault::Stop(stop) => match stop.mode {
-            StopMode::Fast => format!("fast stop of {}", stop.of),
-            StopMode::Immediate => format!("immediate stop of {}", stop.of),
-        },
-        Fault::Freeze(freeze) => match freeze.what {
-            FreezeWhat::Server => format!("freeze of {}", freeze.of),
-            FreezeWhat::WalReceiver => format!("freeze of the WAL receiver of {}", freeze.of),
-            FreezeWhat::WalSenders => format!("freeze of the WAL senders of {}", freeze.of),
-        },
-        Fault::PauseReplay(pause) => format!("pause of replay on {}", pause.of),
-        Fault::Switchover(switchover) => match &switchover.to {
-            Some(to) => format!("switchover to {to}, rolled back after {}", switchover.timeout),
-            None => format!("switchover, rolled back after {}", switchover.timeout),
-        },
-    }
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {

@@ -6,7 +6,7 @@ use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
-use crate::pg::{Host, standby_names::StandbyNames};
+use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
 use crate::probe::{ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
@@ -212,8 +212,8 @@ fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
     let nodes = scenario.nodes();
     let Some(primary) = nodes.iter().find(|node| node.role == Role::Primary) else { return Ok(None) };
     let names = primary.settings.get("synchronous_standby_names").map(String::as_str).unwrap_or_default();
-    match primary.settings.get("synchronous_commit").map(String::as_str) {
-        Some("off" | "local") => Ok(None),
+    match primary.settings.get("synchronous_commit").and_then(|commit| waits_for_standbys(commit)) {
+        Some(false) => Ok(None),
         _ => StandbyNames::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
 }

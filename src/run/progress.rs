@@ -1,5 +1,6 @@
 //! What a person sees while a run goes on, on stderr: one moving line on a terminal, plain lines elsewhere.
 
+use crate::base::units::human;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -130,27 +131,4 @@ impl Progress {
 /// `head` has seen enough), and a run must go on then, or end in order.
 pub fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// A duration for people: `4.2s`, `3min 20s`, `1h 5min`.
-pub fn human(time: Duration) -> String {
-    let s = time.as_secs();
-    match s {
-        0..=9 => format!("{:.1}s", time.as_secs_f64()),
-        10..=59 => format!("{s}s"),
-        60..=3599 => format!("{}min {}s", s / 60, s % 60),
-        _ => format!("{}h {}min", s / 3600, s % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_for_people() {
-        assert_eq!(human(Duration::from_millis(4210)), "4.2s");
-        assert_eq!(human(Duration::from_secs(200)), "3min 20s");
-        assert_eq!(human(Duration::from_secs(3900)), "1h 5min");
-    }
 }

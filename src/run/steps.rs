@@ -50,8 +50,9 @@ impl Steps {
             Act::Inject => {
                 let Some(step) = self.scenario.phase[phase].steps.get(&moment.step) else { return };
                 let measured = self.scenario.measured().is_some_and(|m| m.phase == phase && m.name == moment.step);
+                let name = format!("{}.{}", self.scenario.phase[phase].name, moment.step);
                 let tell = measured.then(|| self.measured.clone());
-                self.injected.insert(key, tokio::spawn(inject(step.act.clone(), self.reach.clone(), tell)));
+                self.injected.insert(key, tokio::spawn(inject(step.act.clone(), name, self.reach.clone(), tell)));
             }
         }
     }
@@ -103,7 +104,13 @@ impl Steps {
     }
 }
 
-async fn inject(fault: Fault, reach: Reach, tell: Option<watch::Sender<Option<Duration>>>) -> Result<Undo, FaultError> {
+/// Injects the fault of `step` (`phase.step`); `tell` hears the instant at which it began.
+async fn inject(
+    fault: Fault,
+    step: String,
+    reach: Reach,
+    tell: Option<watch::Sender<Option<Duration>>>,
+) -> Result<Undo, FaultError> {
     let targets = fault.targets(&reach).await?;
     let names = targets.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
     let elapsed = reach.clock.elapsed();
@@ -112,11 +119,17 @@ async fn inject(fault: Fault, reach: Reach, tell: Option<watch::Sender<Option<Du
         tell.send_if_modified(|at| at.is_none() && at.replace(elapsed).is_none());
     }
     let node = (targets.len() == 1).then(|| names.clone());
+    let text = fault.describe(&names);
     // Nobody reads events after the trial.
-    let text = format!("{} {names}", fault.kind());
-    let _ = reach.events.send(Event { elapsed, kind: "fault", node, text: text.trim_end().to_owned() });
+    let _ =
+        reach.events.send(Event { elapsed, kind: fault.event(), node: node.clone(), text: format!("{step}: {text}") });
     let undo = fault.inject(targets, &reach).await?;
-    say(&reach, "fault.done", format!("{} {names}", fault.kind()).trim_end().to_owned());
+    let _ = reach.events.send(Event {
+        elapsed: reach.clock.elapsed(),
+        kind: "fault.done",
+        node,
+        text: format!("{step}: {text}"),
+    });
     Ok(undo)
 }
 

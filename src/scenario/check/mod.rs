@@ -4,6 +4,7 @@
 mod claims;
 mod nodes;
 mod phases;
+mod sessions;
 mod settings;
 mod traffic;
 
@@ -76,6 +77,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["probe", "node"]) {
         traffic::probes(scenario, &mut findings);
+    }
+    if whole(&["load", "probe", "node", "postgres", "manager"]) {
+        sessions::sessions(scenario, &mut findings);
     }
     if whole(&["manager", "sample"]) {
         traffic::manager_and_sampling(scenario, &mut findings);

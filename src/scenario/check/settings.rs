@@ -1,53 +1,13 @@
-//! PostgreSQL's settings: those that are the laboratory's own, and those that make no sense together.
+//! PostgreSQL's settings: those that are the driver's own, and those that make no sense together.
 //! Whether a setting exists and takes its value is for the server to say; it is asked before a trial.
 
 use super::Findings;
+use crate::cluster::settings::reserved;
 use crate::pg::standby_names::StandbyNames;
+use crate::pg::synchronous_commit;
 use crate::scenario::near::list;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Role, Scenario, Settings};
-
-/// Settings that a scenario cannot have, and why.
-const OWNED: &[(&[&str], &str)] = &[
-    (
-        &["port", "listen_addresses", "unix_socket_directories", "unix_socket_group", "unix_socket_permissions"],
-        "each server gets an address of its own when it starts",
-    ),
-    (
-        &["data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"],
-        "it lays out the data directories; `node.NAME.dir` says where one goes",
-    ),
-    (
-        &["primary_conninfo", "primary_slot_name", "cluster_name"],
-        "it follows from `follows` and `slot`, and changes when a standby is repointed",
-    ),
-    (
-        &["logging_collector", "log_destination", "log_directory", "log_filename", "event_source"],
-        "the servers' logs are kept with the results",
-    ),
-    (
-        &[
-            "restore_command",
-            "archive_cleanup_command",
-            "recovery_end_command",
-            "recovery_target",
-            "recovery_target_action",
-            "recovery_target_inclusive",
-            "recovery_target_lsn",
-            "recovery_target_name",
-            "recovery_target_time",
-            "recovery_target_timeline",
-            "recovery_target_xid",
-            "promote_trigger_file",
-        ],
-        "a standby streams until it is promoted",
-    ),
-    (&["hot_standby"], "standbys are observed by connecting to them"),
-];
-
-/// What PostgreSQL takes for `synchronous_commit`.
-const SYNCHRONOUS_COMMIT: [&str; 11] =
-    ["off", "local", "remote_write", "on", "remote_apply", "true", "false", "yes", "no", "1", "0"];
 
 pub(super) fn settings(scenario: &Scenario, findings: &mut Findings) {
     written(&["postgres", "settings"], &scenario.postgres.settings, findings);
@@ -73,8 +33,8 @@ fn written(table: &[&str], settings: &Settings, findings: &mut Findings) {
     for (name, value) in settings {
         let path = [table, &[name.as_str()]].concat();
         let lower = name.to_lowercase();
-        if let Some((_, why)) = OWNED.iter().find(|(names, _)| names.contains(&lower.as_str())) {
-            findings.key(&path, format!("`{name}` is set by the laboratory itself"), format!("leave it out: {why}"));
+        if let Some(why) = reserved(name) {
+            findings.key(&path, format!("`{name}` is not for a scenario to set"), format!("leave it out: {why}"));
         }
         if lower != *name {
             findings.key(&path, format!("`{name}` is not how settings are written"), format!("write `{lower}`"));
@@ -104,13 +64,15 @@ fn synchronous(scenario: &Scenario, node: &NodePlan, nodes: &[NodePlan], finding
             return findings.value(&path, why, hint);
         }
     };
+    let commit = node.settings.get("synchronous_commit");
+    let waits = commit.map_or(Some(true), |commit| synchronous_commit::waits_for_standbys(commit));
     if let Some(names) = &names {
-        synchronous_names(names, &path, node, nodes, findings);
+        synchronous_names(names, waits != Some(false), &path, node, nodes, findings);
     }
-    let Some(commit) = node.settings.get("synchronous_commit") else { return };
+    let Some(commit) = commit else { return };
     let path = path_of(scenario, node, "synchronous_commit");
-    if !SYNCHRONOUS_COMMIT.contains(&commit.to_lowercase().as_str()) {
-        let hint = format!("it can be {}", list(SYNCHRONOUS_COMMIT[..5].iter().copied()));
+    if waits.is_none() {
+        let hint = format!("it can be {}", list(synchronous_commit::LEVELS));
         findings.value(&path, format!("`{commit}` is no value of `synchronous_commit`"), hint);
     }
     if names.is_none() && commit.to_lowercase().starts_with("remote_") {
@@ -124,6 +86,7 @@ fn synchronous(scenario: &Scenario, node: &NodePlan, nodes: &[NodePlan], finding
 
 fn synchronous_names(
     names: &StandbyNames,
+    waits: bool,
     path: &[&str],
     node: &NodePlan,
     nodes: &[NodePlan],
@@ -136,7 +99,7 @@ fn synchronous_names(
             findings.value(path, message, format!("the nodes are {}; `@nodes` stands for all of them", list(all())));
         }
     }
-    if node.role == Role::Primary {
+    if waits && node.role == Role::Primary {
         let followers = nodes.iter().filter(|other| other.follows.as_deref() == Some(&node.name));
         let able = followers.filter(|follower| names.contains(&follower.name)).count();
         if able < names.count as usize {
