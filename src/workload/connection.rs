@@ -157,7 +157,7 @@ impl Session {
 
 impl Route {
     /// Says that a connection to `host` broke, or that it turned out not to accept writes.
-    async fn lost(&self, host: &Host) {
+    pub(super) async fn lost(&self, host: &Host) {
         if let To::Writable(finder) = &self.to {
             finder.lost(host).await;
         }

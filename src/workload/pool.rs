@@ -4,14 +4,16 @@ use super::connection::{Backoff, CONNECT, Route, To, not_primary};
 use super::desk::Desk;
 use super::tally::Cause;
 use super::transaction::{Draw, Step, Variable, types};
-use crate::pg::Host;
 use crate::pg::wire::SqlState;
-use deadpool_postgres::{ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use tokio_postgres::NoTls;
-use tokio_postgres::config::{LoadBalanceHosts, TargetSessionAttrs};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, NoTls};
 
 /// The pool of one load.
 #[derive(Debug)]
@@ -29,28 +31,23 @@ struct PooledStep {
 }
 
 impl Shared {
-    /// A pool of `size` connections to `hosts`; libpq's `target_session_attrs=read-write` finds the primary.
-    pub(super) fn new(route: &Route, hosts: &[Host], size: u32) -> Result<Arc<Shared>, deadpool_postgres::BuildError> {
-        let mut config = tokio_postgres::Config::new();
-        for host in hosts {
-            config.host(&host.host).port(host.port);
-        }
+    /// A pool of `size` connections that go where `route` leads.
+    pub(super) fn new(route: &Arc<Route>, size: u32) -> Result<Arc<Shared>, deadpool_postgres::BuildError> {
         let login = &route.login;
+        let mut config = tokio_postgres::Config::new();
         config
             .user(&login.user)
             .password(login.password.expose())
             .dbname(&login.dbname)
-            .application_name(&login.application_name)
-            .connect_timeout(CONNECT);
-        match route.to {
-            To::Writable(_) => config.target_session_attrs(TargetSessionAttrs::ReadWrite),
-            To::Nodes(_) => config.load_balance_hosts(LoadBalanceHosts::Random),
-        };
+            .application_name(&login.application_name);
+        if let To::Writable(_) = route.to {
+            // What was found to accept writes may have stopped doing so.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(deadpool_postgres::Manager::from_config(config, NoTls, recycling))
+        let dial = Dial(Arc::new(Dialled { route: route.clone(), next: AtomicUsize::new(0) }));
+        let pool = Pool::builder(deadpool_postgres::Manager::from_connect(config, dial, recycling))
             .max_size(size as usize)
-            .create_timeout(Some(CONNECT))
-            .runtime(Runtime::Tokio1)
             .build()?;
         let steps = route.transactions.iter().map(|what| {
             let step = |step: &Step| PooledStep { sql: step.sql, of: step.of, types: types(step, route.scale) };
@@ -70,6 +67,57 @@ impl Shared {
             all.push(object);
         }
         Ok(())
+    }
+}
+
+/// How the pool's connections are made: to one host at a time, each within [`CONNECT`], login included. A list of
+/// hosts in `tokio_postgres` would have one limit for all of them, and one that hangs would use it up.
+///
+/// Only connecting teaches which host hangs: after a freeze the first new connection waits for [`CONNECT`] once
+/// more before it looks elsewhere, unlike that of a client with a connection of its own, which knows what it lost.
+struct Dial(Arc<Dialled>);
+
+struct Dialled {
+    route: Arc<Route>,
+    /// Which of several hosts is next.
+    next: AtomicUsize,
+}
+
+impl Connect for Dial {
+    fn connect(
+        &self,
+        config: &tokio_postgres::Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>> {
+        let config = config.clone();
+        Box::pin(async move { self.0.connect(config).await })
+    }
+}
+
+impl Dialled {
+    /// Connects to the first host that answers; an error is that of a host that did.
+    async fn connect(&self, config: tokio_postgres::Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        loop {
+            let host = match &self.route.to {
+                To::Writable(finder) => finder.writable().await,
+                To::Nodes(hosts) => hosts[self.next.fetch_add(1, Ordering::Relaxed) % hosts.len()].clone(),
+            };
+            let mut config = config.clone();
+            config.host(&host.host).port(host.port);
+            match tokio::time::timeout(CONNECT, config.connect(NoTls)).await {
+                Ok(Ok((client, connection))) => {
+                    // Its error reaches every request that is waiting; there is nobody else to tell.
+                    let driven = tokio::spawn(async move {
+                        let _ = connection.await;
+                    });
+                    return Ok((client, driven));
+                }
+                Ok(Err(error)) => {
+                    self.route.lost(&host).await;
+                    return Err(error);
+                }
+                Err(_) => self.route.lost(&host).await,
+            }
+        }
     }
 }
 

@@ -225,7 +225,7 @@ fn route(
         Target::Nodes(hosts) => To::Nodes(hosts.clone()),
     };
     let scale = load.mix.scale();
-    let route = Route { to, login: setup.login.clone(), transactions: transactions.to_vec(), scale };
-    let pool = load.pool.map(|size| Shared::new(&route, hosts, size)).transpose().map_err(LoadError::Build)?;
-    Ok((Arc::new(route), pool))
+    let route = Arc::new(Route { to, login: setup.login.clone(), transactions: transactions.to_vec(), scale });
+    let pool = load.pool.map(|size| Shared::new(&route, size)).transpose().map_err(LoadError::Build)?;
+    Ok((route, pool))
 }

@@ -232,6 +232,30 @@ async fn a_pool_moves_to_whoever_accepts_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pool_passes_by_a_host_that_hangs() {
+    let server = Primary::start(QUICK);
+    drop(filled(&server).await);
+    // The system takes connections to it, and nobody ever answers, as with a frozen server.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = silent.local_addr().expect("its address").port();
+    let hangs = Host { node: "hangs".into(), host: "127.0.0.1".into(), port };
+    let hosts = vec![hangs, server.host.clone()];
+    for (target, mix) in
+        [(Target::Writable(hosts.clone()), Mix::SimpleUpdate(SCALE)), (Target::Nodes(hosts), Mix::SelectOnly(SCALE))]
+    {
+        let mut load = load(mix, closed());
+        load.pool = Some(2);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let setup = Setup { target, ..setup("app", &server, &dir) };
+        let running = Running::start(&load, setup).await.expect("the load starts");
+        running.phase("all");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let outcome = running.stop().await.expect("the load ends");
+        assert!(outcome.account.done > 0 && outcome.account.errors == 0, "{:?}", outcome.account);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_is_an_error_and_drops_the_connection() {
     let server = Primary::start(QUICK);
     let client = filled(&server).await;
