@@ -19,6 +19,7 @@ impl Turn<'_> {
         let others: Vec<Name> = self.spec.nodes.keys().filter(|name| **name != self.status.primary).cloned().collect();
         for name in &others {
             self.rejoin(name);
+            self.adopt(name);
             self.repoint(name);
         }
         self.split_brain(&others);
@@ -26,6 +27,17 @@ impl Turn<'_> {
 
     fn address(&self, node: &str) -> Option<&Address> {
         self.spec.nodes.get(node).map(|member| &member.address)
+    }
+
+    /// A standby of a dead standby shall stream from the primary, and goes on doing so when that one is back: it
+    /// holds nothing that the primary does not.
+    fn adopt(&mut self, name: &Name) {
+        let primary = self.status.primary.clone();
+        let dead = self.status.known(name).follows.filter(|upstream| *upstream != primary && self.is_dead(upstream));
+        let Some(upstream) = dead else { return };
+        let text = format!("{upstream}, which {name} follows, {}; {name} shall follow {primary}", self.why(&upstream));
+        self.event("failover.upstream_dead", name.clone(), text);
+        self.status.remember(name, |known| known.follows = Some(primary));
     }
 
     fn repoint(&mut self, name: &Name) {

@@ -35,7 +35,7 @@
 //! - What other standbys report about the old primary (they "still stream from it") is recorded and decides
 //!   nothing: a frozen server looks alive to them until `wal_receiver_timeout`.
 //!
-//! Repointing the other standbys and bringing a cleanly stopped primary back are duties of the stable
+//! Repointing the other standbys, those of a standby that died too, and bringing a cleanly stopped primary back are duties of the stable
 //! state (`duties`), so they also reach servers that were away during the failover.
 
 mod duties;

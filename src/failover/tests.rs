@@ -84,6 +84,26 @@ fn a_short_freeze_is_only_a_suspicion() {
 }
 
 #[test]
+fn a_standby_of_a_dead_standby_follows_the_primary() {
+    for (life, ticks, follows) in
+        [(Life::Down, 5, "s1"), (Life::Down, 300, "a"), (Life::Frozen, 60, "s1"), (Life::Frozen, 500, "a")]
+    {
+        let mut cascade = spec(2, 0);
+        cascade.nodes.get_mut("s2").expect("a node").follows = Some("s1".into());
+        let mut toy = Toy::new(cascade, 7);
+        second(&mut toy, 1);
+        toy.server("s1").life = life;
+        toy.run(ticks);
+        toy.server("s1").life = Life::Up;
+        second(&mut toy, 3);
+        assert_eq!(toy.servers["s2"].upstream.as_deref(), Some(follows), "{life:?} for {ticks} ticks: {}", toy.story());
+        let streams = toy.story().contains("failover.repointed: s2 streams from a");
+        assert_eq!(streams, follows == "a", "{}", toy.story());
+        assert_eq!((toy.status.epoch, toy.broken.len()), (Epoch(0), 0));
+    }
+}
+
+#[test]
 fn too_few_synchronous_standbys_block_until_they_are_back() {
     let mut toy = Toy::new(spec(2, 1), 5);
     second(&mut toy, 1);

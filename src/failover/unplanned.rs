@@ -224,7 +224,7 @@ impl Turn<'_> {
     }
 
     /// What the newest check of `node` failed with.
-    fn why(&self, node: &str) -> String {
+    pub(super) fn why(&self, node: &str) -> String {
         match self.observed.nodes.get(node).map(|seen| &seen.result) {
             Some(Err(failure)) => failure.to_string(),
             Some(Ok(_)) => "answers".to_owned(),
