@@ -34,7 +34,11 @@ pub(super) fn sessions(scenario: &Scenario, findings: &mut Findings) {
     let Some((needed, limit, node, demands)) = worst else { return };
     let Some(most) = demands.into_iter().max_by_key(|demand| demand.sessions) else { return };
     let message = format!("up to {needed} sessions may be on `{}`, whose `max_connections` is {limit}", node.name);
-    findings.value(&most.path, message, format!("set `postgres.settings.max_connections = {needed}`, or ask for fewer"));
+    findings.value(
+        &most.path,
+        message,
+        format!("set `postgres.settings.max_connections = {needed}`, or ask for fewer"),
+    );
 }
 
 /// What may come to `node`, in this role or in one that it is promoted to.

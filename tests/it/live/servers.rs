@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
 
 use pgbench_rs::base::clean;
+use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::hunt::Hunt;
 use pgbench_rs::base::inventory::{Index, Inventory};
 use pgbench_rs::base::proc;
@@ -13,6 +14,7 @@ use pgbench_rs::cluster::node::{Node, NodeSpec};
 use pgbench_rs::cluster::template::Template;
 use pgbench_rs::driver::process::{Part, Shutdown};
 use pgbench_rs::driver::{self, Driver, Setup};
+use pgbench_rs::fault::{Fault, Kill, PauseReplay, Reach};
 use pgbench_rs::pg::connect::connect;
 use pgbench_rs::pg::programs::Programs;
 use std::fs;
@@ -454,4 +456,43 @@ fn kept_servers_outlive_the_harness_until_they_are_cleaned() {
     assert!(undone.killed > 2 && undone.errors.is_empty(), "{:?}", undone.errors);
     assert_eq!(servers_in(root.path()), []);
     assert_eq!(fs::read_dir(root.path().join("work")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
+    let root = root();
+    let lab = Lab::open(root.path(), false, LIMIT).await;
+    let cluster = Arc::new(lab.up(&[spec("a", None), spec("s1", Some("a")), spec("s2", Some("a"))]).await);
+    let (events, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let reach = Reach { cluster: cluster.clone(), manager: None, clock: Clock::start(), events };
+    let [a, s1, s2] = ["a", "s1", "s2"].map(|name| cluster.node(name).unwrap().clone());
+    let kill = Fault::Kill(Kill { of: "@standbys".to_owned() });
+
+    let standbys = kill.targets(&reach).await.unwrap();
+    assert_eq!(standbys.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["s1", "s2"]);
+    let undo = kill.inject(standbys, &reach).await.unwrap();
+    assert!(!s1.is_running() && !s2.is_running());
+    let refused = kill.inject(vec![a.clone(), s1.clone()], &reach).await.err().map(|error| error.to_string());
+    assert_eq!(refused.as_deref(), Some("s1 is not running"));
+    assert!(a.is_running());
+    undo.undo(&reach).await.unwrap();
+    assert!(s1.is_running() && s2.is_running());
+
+    // A primary replays nothing, so the standby's replay is let go on, too.
+    let pause = Fault::PauseReplay(PauseReplay { of: "@standbys".to_owned() });
+    assert!(pause.inject(vec![s1.clone(), a.clone()], &reach).await.is_err());
+    let client = connect(&s1.host, &cluster.login("test"), LIMIT).await.unwrap();
+    let row = client.query_one("SELECT pg_is_wal_replay_paused()", &[]).await.unwrap();
+    assert!(!row.get::<_, bool>(0));
+
+    let undo = kill.inject(vec![a.clone()], &reach).await.unwrap();
+    a.fence().await.unwrap();
+    undo.undo(&reach).await.unwrap();
+    assert!(!a.is_running());
+    let event = said.try_recv().unwrap();
+    assert_eq!((event.kind, event.node.as_deref()), ("fault.not_undone", Some("a")));
+    assert_eq!(event.text, "left down: it was fenced");
+
+    cluster.down().await.unwrap();
+    lab.end();
 }
