@@ -53,7 +53,7 @@ const RESERVED: &[(&[&str], &str)] = &[
 /// Why nobody but the driver may set this setting; `None`: anybody may.
 pub fn reserved(name: &str) -> Option<&'static str> {
     let is_name = |reserved: &&str| reserved.eq_ignore_ascii_case(name);
-    RESERVED.iter().find(|(names, _)| names.iter().any(|reserved| is_name(reserved))).map(|(_, why)| *why)
+    RESERVED.iter().find(|(names, _)| names.iter().any(&is_name)).map(|(_, why)| *why)
 }
 
 /// How many standbys and `pg_basebackup`s a server lets stream when its settings do not say: PostgreSQL's own
