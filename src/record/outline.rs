@@ -5,7 +5,7 @@ use crate::base::units::Time;
 use crate::plan::Plan;
 use crate::plan::Trial;
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The plan of a record.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +30,7 @@ pub struct Variant {
     /// Level by axis.
     pub levels: Vec<(String, String)>,
     /// The scenario with those levels in force.
+    #[serde(deserialize_with = "scenario")]
     pub scenario: Scenario,
 }
 
@@ -42,9 +43,12 @@ pub struct Scenario {
     /// The loads.
     #[serde(default, rename = "load")]
     pub loads: IndexMap<String, Load>,
+    /// Who promotes: the kind (`builtin`, `none`) with its settings.
+    #[serde(default)]
+    pub manager: serde_json::Value,
     /// What must hold for a trial to be believed.
     #[serde(default)]
-    pub valid: IndexMap<String, Bound>,
+    pub valid: Valid,
     /// What is expected of the world.
     #[serde(default, rename = "claim")]
     pub claims: Vec<Claim>,
@@ -57,6 +61,30 @@ pub struct Phase {
     pub name: String,
     /// How long it lasts.
     pub lasts: Time,
+    /// What is done in it.
+    #[serde(default, rename = "do")]
+    pub steps: IndexMap<String, Step>,
+}
+
+/// Something that is done in a phase.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Step {
+    /// The kind (`kill`, `freeze`, …) with its settings.
+    pub act: serde_json::Value,
+    /// Whether outages are measured from this step.
+    #[serde(default)]
+    pub measured: bool,
+}
+
+/// `[valid]`: what must hold for a trial to be believed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Valid {
+    /// Bounds by metric.
+    pub bounds: IndexMap<String, Bound>,
+    /// The scenario's [`Scenario::meant_phase`], in which metrics are bounded that are known by phase.
+    #[serde(skip)]
+    pub phase: Option<String>,
 }
 
 /// A load.
@@ -91,7 +119,7 @@ impl Bound {
 pub struct Claim {
     /// Which metric.
     pub metric: String,
-    /// Of which phase; absent: of the whole trial.
+    /// Of which phase; absent: of [`Scenario::meant_phase`], or of the whole trial if it is not known by phase.
     #[serde(default)]
     pub phase: Option<String>,
     /// For which levels of which axes; absent: all.
@@ -103,6 +131,36 @@ pub struct Claim {
     /// Must hold of the median over trials.
     #[serde(default)]
     pub median: Option<Bound>,
+}
+
+impl Scenario {
+    /// The phase that a metric means where none is named and it is known by phase: that of the measured step (the
+    /// one marked so, or the only one there is), else the longest, of equally long ones the last.
+    pub fn meant_phase(&self) -> Option<&str> {
+        let mut steps = self.phases.iter().flat_map(|phase| phase.steps.values().map(move |step| (phase, step)));
+        let marked = steps.clone().find(|(_, step)| step.measured);
+        let only = steps.next().filter(|_| steps.next().is_none());
+        let measured = marked.or(only).map(|(phase, _)| phase);
+        let meant = measured.or_else(|| self.phases.iter().max_by_key(|phase| phase.lasts));
+        meant.map(|phase| phase.name.as_str())
+    }
+
+    /// Whether a step of this kind (`kill`, …) is in any phase.
+    pub fn has_step(&self, kind: &str) -> bool {
+        self.phases.iter().flat_map(|phase| phase.steps.values()).any(|step| step.act.get(kind).is_some())
+    }
+
+    /// Whether its manager promotes without fencing the old primary.
+    pub fn promotes_unfenced(&self) -> bool {
+        self.manager.pointer("/builtin/fence").and_then(serde_json::Value::as_str) == Some("none")
+    }
+}
+
+/// A scenario whose `[valid]` knows the phase in which it bounds.
+fn scenario<'de, D: Deserializer<'de>>(from: D) -> Result<Scenario, D::Error> {
+    let mut scenario = Scenario::deserialize(from)?;
+    scenario.valid.phase = scenario.meant_phase().map(ToOwned::to_owned);
+    Ok(scenario)
 }
 
 impl Outline {
@@ -186,8 +244,31 @@ pub(crate) mod tests {
         assert_eq!(outline.trials[3].seed, u64::MAX);
         let scenario = &outline.variants[0].scenario;
         assert_eq!(scenario.phases[1].lasts, Time::s(8));
-        assert_eq!(scenario.valid["generator.late.p99"], Bound { min: None, max: Some(0.005) });
+        assert_eq!(scenario.valid.bounds["generator.late.p99"], Bound { min: None, max: Some(0.005) });
         assert_eq!(scenario.claims[0].when["commit"], ["on", "remote_apply"]);
         assert_eq!(scenario.loads["app"].profile.keys().collect::<Vec<_>>(), ["open"]);
+        assert!(scenario.has_step("kill") && !scenario.has_step("freeze") && !scenario.promotes_unfenced());
+    }
+
+    #[test]
+    fn the_phase_meant_is_that_of_the_measured_step_or_the_longest() {
+        let meant = |phases: serde_json::Value| {
+            let scenario: Scenario = serde_json::from_value(serde_json::json!({ "phase": phases })).unwrap();
+            scenario.meant_phase().map(ToOwned::to_owned)
+        };
+        let phase = |name: &str, lasts: &str, measured: &[bool]| {
+            let steps = measured.iter().enumerate();
+            let steps = steps.map(|(i, measured)| {
+                (format!("{name}{i}"), serde_json::json!({ "act": { "kill": {} }, "measured": measured }))
+            });
+            let steps: serde_json::Map<_, _> = steps.collect();
+            serde_json::json!({ "name": name, "lasts": lasts, "do": steps })
+        };
+        let is = |name: &str| Some(name.to_owned());
+        assert_eq!(meant([phase("a", "3s", &[]), phase("b", "10s", &[]), phase("c", "1s", &[])].into()), is("b"));
+        assert_eq!(meant([phase("a", "9s", &[]), phase("b", "9s", &[])].into()), is("b"));
+        assert_eq!(meant([phase("a", "9s", &[]), phase("b", "1s", &[false])].into()), is("b"));
+        assert_eq!(meant([phase("a", "1s", &[true]), phase("b", "9s", &[false])].into()), is("a"));
+        assert_eq!(meant(serde_json::json!([])), None);
     }
 }

@@ -1,9 +1,10 @@
 //! The answer in a sentence: the scenario's `answer` metrics of a variant, with how sure they are.
 
-use super::figures::by_trial;
+use super::figures::{by_trial, is_harm, phase_of};
 use super::humane::{number, percent, range};
+use super::judge::in_phase;
 use super::statistics::{median, median_interval, zero_upper_bound};
-use crate::metric::{Better, catalogue};
+use crate::metric::catalogue;
 use crate::record::Record;
 
 /// A variant's part of the answer.
@@ -19,13 +20,11 @@ pub(super) fn sentence(record: &Record, variant: &str) -> String {
 fn part(record: &Record, variant: &str, metric: &str) -> String {
     let by_trial = by_trial(record, variant, metric);
     let values: Vec<f64> = by_trial.iter().copied().flatten().collect();
-    let declared = catalogue::find(metric);
-    let unit = declared.map_or("", |declared| declared.unit);
-    let mut text = match declared {
-        _ if values.is_empty() => format!("{metric} is not known"),
-        // A count of what should not be: what matters is whether it happened at all.
-        Some(declared) if declared.unit == "count" && declared.better == Better::Lower => harm(metric, &values),
-        _ => typical(metric, unit, &values),
+    let phase = in_phase(phase_of(record, variant, metric));
+    let mut text = match is_harm(metric) {
+        _ if values.is_empty() => format!("{metric}{phase} is not known"),
+        true => harm(metric, &phase, &values),
+        false => typical(metric, &phase, &values),
     };
     let unknown = by_trial.len() - values.len();
     if unknown > 0 && !values.is_empty() {
@@ -39,13 +38,14 @@ fn part(record: &Record, variant: &str, metric: &str) -> String {
 
 /// An outage without end has no length; what is known is how long it lasted at least.
 fn never_back(record: &Record, variant: &str) -> String {
-    let at_least = super::figures::by_trial(record, variant, "failover.write_outage_at_least");
+    let at_least = by_trial(record, variant, "failover.write_outage_at_least");
     let at_least: Vec<f64> = at_least.into_iter().flatten().collect();
     let Some(least) = at_least.iter().copied().min_by(f64::total_cmp) else { return String::new() };
     format!(", writes not back after at least {} in {}", number("s", least), trials(at_least.len()))
 }
 
-fn harm(metric: &str, values: &[f64]) -> String {
+/// `phase` is ` in kill`, or nothing.
+fn harm(metric: &str, phase: &str, values: &[f64]) -> String {
     let n = values.len();
     let mut harmed: Vec<f64> = values.iter().copied().filter(|value| *value > 0.0).collect();
     harmed.sort_by(f64::total_cmp);
@@ -56,15 +56,17 @@ fn harm(metric: &str, values: &[f64]) -> String {
     };
     let (Some(low), Some(high)) = (harmed.first(), harmed.last()) else {
         let bound = zero_upper_bound(n).map_or_else(String::new, percent);
-        let none = if what.is_empty() { format!("{metric} is 0") } else { format!("no {what} lost") };
+        let none = if what.is_empty() { format!("{metric} is 0{phase}") } else { format!("no {what} lost{phase}") };
         return format!("{none} in {n} of {} (at 95 %: in at most {bound} of trials)", trials(n));
     };
     let count = range("count", *low, *high);
-    let some = if what.is_empty() { format!("{metric} is {count}") } else { format!("lost {count} {what}") };
+    let some =
+        if what.is_empty() { format!("{metric} is {count}{phase}") } else { format!("lost {count} {what}{phase}") };
     format!("{some} in {} of {}", harmed.len(), trials(n))
 }
 
-fn typical(metric: &str, unit: &str, values: &[f64]) -> String {
+fn typical(metric: &str, phase: &str, values: &[f64]) -> String {
+    let unit = catalogue::find(metric).map_or("", |declared| declared.unit);
     let Some(median) = median(values) else { return format!("{metric} is not known") };
     let amount = number(unit, median);
     let what = match metric {
@@ -74,12 +76,12 @@ fn typical(metric: &str, unit: &str, values: &[f64]) -> String {
     };
     match median_interval(values) {
         Some(interval) => format!(
-            "{what} (median of {}; {} holds it with {})",
+            "{what}{phase} (median of {}; {} holds it with {})",
             trials(values.len()),
             range(unit, interval.low, interval.high),
             percent(interval.coverage)
         ),
-        None => format!("{what} (one trial)"),
+        None => format!("{what}{phase} (one trial)"),
     }
 }
 
@@ -105,6 +107,19 @@ mod tests {
             sentence(&record, "commit=on"),
             "writes stop for 635 ms (median of 4 trials; 610–650 ms holds it with 87.5 %), \
              no acknowledged writes lost in 4 of 4 trials (at 95 %: in at most 52.7 % of trials)"
+        );
+    }
+
+    #[test]
+    fn the_phase_is_the_one_of_the_fault_and_said() {
+        let mut lab = Lab::new(&["on"], 1);
+        let outage = |phase: &str, value| Value::new("failover.write_outage", value).phase(phase);
+        let lost = |phase: &str, value| Value::new("ledger.acked_lost", value).phase(phase);
+        lab.ok("on", 1, &[outage("steady", 5.0), outage("kill", 0.5), lost("steady", 3.0), lost("kill", 0.0)]);
+        assert_eq!(
+            sentence(&lab.record(), "commit=on"),
+            "writes stop for 500 ms in kill (one trial), no acknowledged writes lost in kill in 1 of 1 trial \
+             (at 95 %: in at most 95 % of trials)"
         );
     }
 

@@ -1,8 +1,8 @@
 //! The numbers of a variant: each metric over the trials that count.
 
-use super::reading::{Reading, better, readings, worst};
-use super::statistics::{Interval, median, median_interval};
-use crate::metric::Better;
+use super::reading::{Reading, better, readings, unnamed, worst};
+use super::statistics::{Interval, median, median_interval, zero_upper_bound};
+use crate::metric::{Better, catalogue};
 use crate::record::{Record, Status, SummaryRow};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -28,17 +28,20 @@ pub struct Figure {
     pub max: f64,
     /// The interval of the median; absent when one trial is all there is.
     pub interval: Option<Interval>,
+    /// Of a count of what should not be, when it is 0 in all of these: the greatest share of trials (0 to 1), at 95 %,
+    /// in which it may happen all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upper_95: Option<f64>,
 }
 
-/// All figures of a variant. Of several nodes, the worst counts in each trial.
+/// All figures of a variant, phases apart. Of several nodes, the worst counts in each trial.
 pub(super) fn figures(record: &Record, variant: &str) -> Vec<Figure> {
     let trials = counted(record, variant);
     let rows = || trials.iter().flatten();
     let of_subjects: BTreeSet<Key<'_>> =
         rows().map(|row| (row.metric.as_str(), row.phase.as_deref(), row.subject.as_deref())).collect();
     let of_phases = of_subjects.iter().map(|(metric, phase, _)| (*metric, *phase, None));
-    let of_trials = of_subjects.iter().map(|(metric, _, _)| (*metric, None, None));
-    let keys: BTreeSet<Key<'_>> = of_phases.chain(of_trials).chain(of_subjects.iter().copied()).collect();
+    let keys: BTreeSet<Key<'_>> = of_phases.chain(of_subjects.iter().copied()).collect();
     keys.into_iter().filter_map(|key| figure(&trials, key)).collect()
 }
 
@@ -68,7 +71,14 @@ fn figure(trials: &[Vec<&SummaryRow>], (metric, phase, subject): Key<'_>) -> Opt
         min: values.iter().copied().min_by(f64::total_cmp)?,
         max: values.iter().copied().max_by(f64::total_cmp)?,
         interval: median_interval(&values),
+        upper_95: zero_upper_bound(values.len())
+            .filter(|_| is_harm(metric) && values.iter().all(|value| *value == 0.0)),
     })
+}
+
+/// Whether `metric` counts what should not be: what matters is whether it happened at all.
+pub(super) fn is_harm(metric: &str) -> bool {
+    catalogue::find(metric).is_some_and(|metric| metric.unit == "count" && metric.better == Better::Lower)
 }
 
 /// The rows of each trial that counts.
@@ -80,8 +90,20 @@ fn counted<'a>(record: &'a Record, variant: &str) -> Vec<Vec<&'a SummaryRow>> {
 
 /// The value that `metric` means in each trial of `variant` that counts; none where it is not known.
 pub(super) fn by_trial(record: &Record, variant: &str, metric: &str) -> Vec<Option<f64>> {
-    let of_trial = |rows: Vec<&SummaryRow>| worst(metric, &readings(rows.into_iter().map(Reading::from), metric, None));
+    let meant = meant_phase(record, variant);
+    let of_trial = |rows: Vec<&SummaryRow>| worst(metric, &unnamed(rows.into_iter().map(Reading::from), metric, meant));
     counted(record, variant).into_iter().map(of_trial).collect()
+}
+
+/// The phase that a metric means in `variant` where none is named.
+pub(super) fn meant_phase<'a>(record: &'a Record, variant: &str) -> Option<&'a str> {
+    record.plan.variant(variant).and_then(|variant| variant.scenario.meant_phase())
+}
+
+/// The phase that `metric` means in `variant` where none is named; none if it is known of the whole trial only.
+pub(super) fn phase_of<'a>(record: &'a Record, variant: &str, metric: &str) -> Option<&'a str> {
+    let mut rows = record.values.iter().filter(|row| row.variant == variant && row.metric == metric);
+    rows.any(|row| row.phase.is_some()).then(|| meant_phase(record, variant)).flatten()
 }
 
 #[cfg(test)]

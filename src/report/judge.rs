@@ -1,13 +1,13 @@
 //! Judging: validity bounds (can the apparatus be believed?) and claims (is the world as expected?). A metric
 //! that is absent in a trial neither holds nor fails: it is unknown, and said to be.
 
+use super::figures::phase_of;
 use super::humane::number;
-use super::reading::{Reading, readings};
+use super::reading::{Reading, readings, unnamed};
 use super::statistics::median;
 use crate::metric::{Value, catalogue};
-use crate::record::outline::{Bound, Claim, Variant};
+use crate::record::outline::{Bound, Claim, Valid, Variant};
 use crate::record::{Record, Status};
-use indexmap::IndexMap;
 use serde::Serialize;
 
 /// What a claim came to, for one variant.
@@ -53,12 +53,15 @@ pub struct Violation {
 }
 
 /// Why a trial with these values is not valid under `valid`; none when nothing speaks against it. A bound on a
-/// metric that the trial does not have rules nothing out: what is unknown is not violated.
-pub fn invalid(valid: &IndexMap<String, Bound>, values: &[Value]) -> Option<String> {
-    let reasons = valid.iter().flat_map(|(metric, bound)| {
-        let rows = readings(values.iter().map(Reading::from), metric, None);
+/// metric that the trial does not have rules nothing out: what is unknown is not violated; the summary says so.
+pub fn invalid(valid: &Valid, values: &[Value]) -> Option<String> {
+    let reasons = valid.bounds.iter().flat_map(|(metric, bound)| {
+        let rows = unnamed(values.iter().map(Reading::from), metric, valid.phase.as_deref());
         let outside = rows.into_iter().find(|row| !bound.holds(row.value));
-        outside.map(|row| format!("{metric} is {}, not {}", in_words(metric, row.value), limits(metric, *bound)))
+        outside.map(|row| {
+            let (phase, value) = (in_phase(row.phase), in_words(metric, row.value));
+            format!("{metric}{phase} is {value}, not {}", limits(metric, *bound))
+        })
     });
     let reasons: Vec<String> = reasons.collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -79,8 +82,9 @@ fn concerns(claim: &Claim, variant: &Variant) -> bool {
 
 /// One verdict for each bound that the claim has.
 fn judge(record: &Record, variant: &Variant, claim: &Claim) -> Vec<Judged> {
-    let trials = observed(record, &variant.name, &claim.metric, claim.phase.as_deref());
-    let of = claim.phase.as_ref().map_or_else(String::new, |phase| format!(" of phase {phase}"));
+    let phase = claim.phase.as_deref().or_else(|| phase_of(record, &variant.name, &claim.metric));
+    let trials = observed(record, &variant.name, &claim.metric, phase);
+    let of = in_phase(phase);
     let judged = |how: &str, bound: Bound, verdict| Judged {
         metric: claim.metric.clone(),
         claim: format!("{}{of} {} {how}", claim.metric, limits(&claim.metric, bound)),
@@ -154,6 +158,11 @@ fn limits(metric: &str, bound: Bound) -> String {
     parts.join(" and ")
 }
 
+/// ` in kill`; nothing of the whole trial.
+pub(super) fn in_phase(phase: Option<&str>) -> String {
+    phase.map_or_else(String::new, |phase| format!(" in {phase}"))
+}
+
 /// A value in the metric's unit, for people.
 pub(super) fn in_words(metric: &str, value: f64) -> String {
     number(catalogue::find(metric).map_or("", |metric| metric.unit), value)
@@ -222,5 +231,21 @@ mod tests {
         assert_eq!(invalid(valid, &[Value::new("generator.late.p99", 0.005)]), None);
         let late = Value::new("generator.late.p99", 0.0072).subject("app");
         assert_eq!(invalid(valid, &[late]).as_deref(), Some("generator.late.p99 is 7.20 ms, not at most 5 ms"));
+        let late = |phase: &str, value| Value::new("generator.late.p99", value).subject("app").phase(phase);
+        assert_eq!(invalid(valid, &[late("steady", 0.0072), late("kill", 0.001)]), None);
+        assert_eq!(
+            invalid(valid, &[late("steady", 0.001), late("kill", 0.0072)]).as_deref(),
+            Some("generator.late.p99 in kill is 7.20 ms, not at most 5 ms")
+        );
+    }
+
+    #[test]
+    fn a_claim_without_a_phase_is_about_the_one_of_the_fault() {
+        let mut lab = Lab::new(&["on"], 1);
+        let outage = |phase: &str, value| Value::new("failover.write_outage", value).phase(phase);
+        lab.ok("on", 1, &[outage("steady", 5.0), outage("kill", 0.5)]);
+        let outage = verdicts(&lab.record()).pop().unwrap();
+        let claim = "commit=on: failover.write_outage in kill at most 1 s in the median";
+        assert_eq!(outage, (claim.to_owned(), Verdict::Held));
     }
 }

@@ -1,8 +1,13 @@
 //! Finding the number that a metric's name means among the rows of a trial.
 //!
 //! A metric may have rows of the whole trial and of phases, of all writers together and of each, of a load
-//! and of its transactions (`app/tpcb`). Without more said, the name means the widest rows there are; where
-//! several of those stand side by side (nodes, loads), it means the worst of them.
+//! and of its transactions (`app/tpcb`). Phases are never mixed: a metric that is known by phase means the phase
+//! that is named, and where none is, the scenario's [`meant_phase`] (that of the measured step, else the longest),
+//! so that a warm-up does not answer for what follows it; only a metric without phases means the whole trial.
+//! Within it the name means the widest rows there are; where several of those stand side by side (nodes,
+//! loads), it means the worst of them.
+//!
+//! [`meant_phase`]: crate::record::outline::Scenario::meant_phase
 
 use crate::metric::{Better, Value, catalogue};
 use crate::record::SummaryRow;
@@ -11,7 +16,7 @@ use crate::record::SummaryRow;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading<'a> {
     metric: &'a str,
-    phase: Option<&'a str>,
+    pub(super) phase: Option<&'a str>,
     subject: Option<&'a str>,
     pub(super) value: f64,
 }
@@ -30,17 +35,25 @@ impl<'a> From<&'a Value> for Reading<'a> {
     }
 }
 
-/// The rows of one trial that `metric` means, in `phase` when one is named.
+/// The rows of one trial that `metric` means when no phase is named: those of `meant`, or of the whole trial if the
+/// metric is not known by phase.
+pub(super) fn unnamed<'a>(
+    rows: impl IntoIterator<Item = Reading<'a>>,
+    metric: &str,
+    meant: Option<&str>,
+) -> Vec<Reading<'a>> {
+    let rows: Vec<Reading> = rows.into_iter().filter(|row| row.metric == metric).collect();
+    let by_phase = rows.iter().any(|row| row.phase.is_some());
+    readings(rows, metric, meant.filter(|_| by_phase))
+}
+
+/// The rows of one trial that `metric` means in `phase`, or in the whole trial if there is none.
 pub(super) fn readings<'a>(
     rows: impl IntoIterator<Item = Reading<'a>>,
     metric: &str,
     phase: Option<&str>,
 ) -> Vec<Reading<'a>> {
-    let mut found: Vec<Reading> = rows.into_iter().filter(|row| row.metric == metric).collect();
-    match phase {
-        Some(phase) => found.retain(|row| row.phase == Some(phase)),
-        None => keep_if_any(&mut found, |row| row.phase.is_none()),
-    }
+    let mut found: Vec<Reading> = rows.into_iter().filter(|row| row.metric == metric && row.phase == phase).collect();
     keep_if_any(&mut found, |row| row.subject.is_none());
     keep_if_any(&mut found, |row| row.subject.is_none_or(|subject| !subject.contains('/')));
     found
@@ -79,15 +92,28 @@ mod tests {
         let values = [
             Value::new("failover.write_outage", 0.9).subject("w1"),
             Value::new("failover.write_outage", 0.5),
-            Value::new("load.tps", 100.0).subject("app"),
-            Value::new("load.tps", 60.0).subject("app/tpcb"),
-            Value::new("load.tps", 80.0).subject("app").phase("kill"),
+            Value::new("load.errors", 100.0).subject("app"),
+            Value::new("load.errors", 60.0).subject("app/40001"),
+            Value::new("load.errors", 80.0).subject("app").phase("kill"),
         ];
         assert_eq!(find(&values, "failover.write_outage", None), Some(0.5));
-        assert_eq!(find(&values, "load.tps", None), Some(100.0));
-        assert_eq!(find(&values, "load.tps", Some("kill")), Some(80.0));
-        assert_eq!(find(&values, "load.tps", Some("steady")), None);
+        assert_eq!(find(&values, "load.errors", None), Some(100.0));
+        assert_eq!(find(&values, "load.errors", Some("kill")), Some(80.0));
+        assert_eq!(find(&values, "load.errors", Some("steady")), None);
         assert_eq!(find(&values, "ledger.acked_lost", None), None, "absent is not 0");
+    }
+
+    #[test]
+    fn phases_are_not_mixed() {
+        let values = [
+            Value::new("load.response.p99", 0.9).subject("app").phase("warm-up"),
+            Value::new("load.response.p99", 0.1).subject("app").phase("measure"),
+            Value::new("ledger.acked", 7.0),
+        ];
+        let find = |metric, meant| worst(metric, &unnamed(values.iter().map(Reading::from), metric, meant));
+        assert_eq!(find("load.response.p99", Some("measure")), Some(0.1));
+        assert_eq!(find("load.response.p99", Some("cool-down")), None, "another phase does not stand in");
+        assert_eq!(find("ledger.acked", Some("measure")), Some(7.0), "known of the whole trial only");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use super::figures::Figure;
 use super::humane::{list, number, percent, range};
-use super::judge::{Verdict, in_words};
+use super::judge::{Verdict, in_phase, in_words};
 use super::table::{Row, paragraph, table, width};
-use super::{Summary, VariantSummary};
+use super::{NotCounted, Summary, VariantSummary};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -37,9 +37,7 @@ pub fn terminal(summary: &Summary) -> String {
     if !summary.not_counted.is_empty() {
         out += "\nnot counted\n";
         for trial in &summary.not_counted {
-            let reason = trial.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-            let first = format!("  {} trial {}: ", trial.variant, trial.trial);
-            out += &paragraph(&first, &format!("{}{reason}", trial.status.name()));
+            not_counted(&mut out, trial);
         }
     }
     out.push('\n');
@@ -49,6 +47,24 @@ pub fn terminal(summary: &Summary) -> String {
     // Not folded: it is there to be copied.
     let _ = writeln!(out, "record: {}", summary.dir.display());
     out
+}
+
+/// Lines of a reason after its first that are shown.
+const REASON_LINES: usize = 12;
+
+/// The first line of the reason is prose; what follows it (the tail of a log, a hint) stands as it was.
+fn not_counted(out: &mut String, trial: &NotCounted) {
+    let reason = trial.reason.as_deref().unwrap_or_default();
+    let mut lines = reason.lines();
+    let why = lines.next().map_or_else(String::new, |line| format!(": {line}"));
+    let first = format!("  {} trial {}: ", trial.variant, trial.trial);
+    *out += &paragraph(&first, &format!("{}{why}", trial.status.name()));
+    for line in lines.by_ref().take(REASON_LINES) {
+        let _ = writeln!(out, "{}", format!("      {line}").trim_end());
+    }
+    if lines.next().is_some() {
+        *out += "      … see trials.csv\n";
+    }
 }
 
 fn claims(out: &mut String, summary: &Summary) {
@@ -74,31 +90,23 @@ fn claims(out: &mut String, summary: &Summary) {
 /// The rows of the table; one that no variant has a number for is left out, unless it is the answer.
 fn rows(summary: &Summary) -> Vec<Row> {
     let variants = &summary.variants;
-    let mut rows = vec![
-        row("trials", variants, |v| Some(counts(v))),
-        row("coverage", variants, |v| {
-            let coverages = v.figures.iter().filter(|f| f.trials == v.ok).filter_map(|f| f.interval);
-            coverages.map(|interval| percent(interval.coverage)).next()
-        }),
-    ];
-    let mut simple = |label: &str, metric: &str| {
-        rows.push(row(label, variants, |v| v.figure(metric, None, None).map(|f| cell(v, f))))
-    };
-    for metric in &summary.answered {
-        simple(metric, metric);
-    }
-    for (label, metric) in [
-        ("failover.detect", "failover.detect"),
-        ("failover.elect", "failover.elect"),
-        ("failover.fence", "failover.fence"),
-        ("failover.promote", "failover.promote"),
-        ("last standby streaming", "standby.streaming"),
-        ("throughput back", "load.recovered"),
-    ] {
-        if !summary.answered.iter().any(|answered| answered == metric) {
-            simple(label, metric);
-        }
-    }
+    let coverage = row("coverage", variants, |v| {
+        let coverages = v.figures.iter().filter(|f| f.trials == v.ok).filter_map(|f| f.interval);
+        coverages.map(|interval| percent(interval.coverage)).next()
+    });
+    let mut rows = vec![row("trials", variants, |v| Some(counts(v)))];
+    rows.extend(Some(coverage).filter(known));
+    rows.extend(summary.answered.iter().map(|metric| unnamed(metric, metric, variants)));
+    rows.extend(context(summary).into_iter().filter(known));
+    rows
+}
+
+/// The rows below the answer's.
+fn context(summary: &Summary) -> Vec<Row> {
+    let variants = &summary.variants;
+    let answered = |metric: &str| summary.answered.iter().any(|answered| answered == metric);
+    let outage = OUTAGE.iter().filter(|(_, metric)| !answered(metric));
+    let mut rows: Vec<Row> = outage.map(|(label, metric)| unnamed(label, metric, variants)).collect();
     for (label, metrics) in LEDGER {
         rows.push(row(label, variants, |v| v.several(metrics, None, None)));
     }
@@ -116,23 +124,38 @@ fn rows(summary: &Summary) -> Vec<Row> {
             }));
         }
     }
+    let with_failures = variants.iter().flat_map(|v| &v.figures).any(|f| FAILURES.contains(&&*f.metric) && f.max > 0.0);
     for (load, phase) in subjects("load.tps").iter().flat_map(|load| summary.phases.iter().map(move |p| (load, p))) {
         let at = |what: &str| format!("{load} {phase}: {what}");
         let of = (Some(phase.as_str()), Some(load.as_str()));
         rows.push(row(&at("tps"), variants, |v| v.figure("load.tps", of.0, of.1).map(|f| cell(v, f))));
         let quantiles = ["load.response.p50", "load.response.p99"];
         rows.push(row(&at("p50 / p99"), variants, |v| v.several(&quantiles, of.0, of.1)));
+        if with_failures {
+            rows.push(row(&at("errors / unfinished"), variants, |v| v.several_at_most(&FAILURES, of.0, of.1)));
+        }
     }
-    for (label, metric) in [
-        ("generator late p99", "generator.late.p99"),
-        ("generator CPU", "generator.cpu"),
-        ("sampler missed, worst node", "sampler.missed"),
-    ] {
-        rows.push(row(label, variants, |v| v.figure(metric, None, None).map(|f| number(&f.unit, f.median))));
-    }
-    rows.retain(|row| row.cells.iter().any(|cell| cell != UNKNOWN) || summary.answered.contains(&row.label));
+    rows.extend(APPARATUS.iter().map(|(label, metric)| unnamed(label, metric, variants)));
     rows
 }
+
+const OUTAGE: [(&str, &str); 6] = [
+    ("failover.detect", "failover.detect"),
+    ("failover.elect", "failover.elect"),
+    ("failover.fence", "failover.fence"),
+    ("failover.promote", "failover.promote"),
+    ("last standby streaming", "standby.streaming"),
+    ("throughput back", "load.recovered"),
+];
+
+/// What good latencies must not be shown without: transactions that have none.
+const FAILURES: [&str; 2] = ["load.errors", "load.unfinished"];
+
+const APPARATUS: [(&str, &str); 3] = [
+    ("generator late p99", "generator.late.p99"),
+    ("generator CPU", "generator.cpu"),
+    ("sampler missed, worst node", "sampler.missed"),
+];
 
 const LEDGER: [(&str, &[&str]); 4] = [
     ("ledger: sent / acked", &["ledger.attempted", "ledger.acked"]),
@@ -147,6 +170,22 @@ const UNKNOWN: &str = "not known";
 fn row(label: &str, variants: &[VariantSummary], cell: impl Fn(&VariantSummary) -> Option<String>) -> Row {
     let cells = variants.iter().map(|variant| cell(variant).unwrap_or_else(|| UNKNOWN.into())).collect();
     Row { label: label.into(), cells }
+}
+
+fn known(row: &Row) -> bool {
+    row.cells.iter().any(|cell| cell != UNKNOWN)
+}
+
+/// The row of a metric for which no phase is named; which one it is stands in the label, or in the cells where
+/// variants differ in it.
+fn unnamed(label: &str, metric: &str, variants: &[VariantSummary]) -> Row {
+    let phases: BTreeSet<_> = variants.iter().filter_map(|v| v.unnamed(metric)).map(|f| f.phase.as_deref()).collect();
+    let common = (phases.len() == 1).then(|| phases.iter().copied().flatten().next()).flatten();
+    row(&format!("{label}{}", in_phase(common)), variants, |v| {
+        let figure = v.unnamed(metric)?;
+        let phase = figure.phase.as_deref().filter(|_| common.is_none());
+        Some(cell(v, figure) + &in_phase(phase))
+    })
 }
 
 fn counts(variant: &VariantSummary) -> String {
@@ -177,6 +216,26 @@ impl VariantSummary {
         self.figures.iter().find(|figure| {
             figure.metric == metric && figure.phase.as_deref() == phase && figure.subject.as_deref() == subject
         })
+    }
+
+    /// The figure that `metric` means where no phase is named.
+    fn unnamed(&self, metric: &str) -> Option<&Figure> {
+        if self.figures.iter().any(|figure| figure.metric == metric && figure.phase.is_some()) {
+            return self.figure(metric, self.phase.as_deref(), None);
+        }
+        self.figure(metric, None, None)
+    }
+
+    /// As [`Self::several`], and the greatest values where they are above the medians.
+    fn several_at_most(&self, metrics: &[&str], phase: Option<&str>, subject: Option<&str>) -> Option<String> {
+        let medians = self.several(metrics, phase, subject)?;
+        let figures: Vec<_> = metrics.iter().map(|metric| self.figure(metric, phase, subject)).collect();
+        let known = || figures.iter().copied().flatten();
+        if known().all(|figure| figure.max <= figure.median) {
+            return Some(medians);
+        }
+        let most: Vec<_> = figures.iter().map(|figure| figure.map(|figure| figure.max)).collect();
+        Some(format!("{medians} (at most {})", list(&known().next()?.unit, &most)))
     }
 
     /// Medians of several metrics of one unit; nothing when none of them is known.
@@ -217,6 +276,39 @@ mod tests {
             assert!(text.contains(line), "{text}");
         }
         assert!(!text.contains("lost / recovered"), "{text}");
+    }
+
+    #[test]
+    fn failures_of_a_single_trial_are_shown() {
+        use crate::metric::Value;
+        let mut lab = Lab::new(&["on"], 3);
+        let of = |metric, value| Value::new(metric, value).phase("kill").subject("app");
+        for trial in 1..=3 {
+            let errors = of("load.errors", if trial == 2 { 5.0 } else { 0.0 });
+            lab.ok("on", trial, &[of("load.tps", 500.0), errors, of("load.unfinished", 0.0)]);
+        }
+        let text = terminal(&summarize(&lab.record()));
+        assert!(text.contains("app kill: errors / unfinished  0 / 0 (at most 5 / 0)\n"), "{text}");
+    }
+
+    #[test]
+    fn the_phase_that_is_meant_is_said() {
+        use crate::metric::Value;
+        let mut lab = Lab::new(&["on"], 1);
+        let outage = |phase: &str, value| Value::new("failover.write_outage", value).phase(phase);
+        lab.ok("on", 1, &[outage("steady", 5.0), outage("kill", 0.5)]);
+        let text = terminal(&summarize(&lab.record()));
+        assert!(text.contains("failover.write_outage in kill  500 ms\n"), "{text}");
+    }
+
+    #[test]
+    fn the_tail_of_a_log_stands_as_it_was() {
+        let mut lab = Lab::new(&["on"], 1);
+        let log: String = (1..=20).map(|i| format!("LOG:   line {i}\n")).collect();
+        lab.ended("on", 1, crate::record::Status::Failed, Some(&format!("the server died\n{log}")), &[]);
+        let text = terminal(&summarize(&lab.record()));
+        assert!(text.contains("  commit=on trial 1: failed: the server died\n      LOG:   line 1\n"), "{text}");
+        assert!(text.contains("      LOG:   line 12\n      … see trials.csv\n"), "{text}");
     }
 
     #[test]

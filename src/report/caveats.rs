@@ -1,0 +1,82 @@
+//! What a reader must know before believing a summary.
+
+use super::figures::by_trial;
+use crate::record::outline::Variant;
+use crate::record::{EventRow, Record, RunStatus};
+use std::collections::BTreeSet;
+
+/// The notes under a summary.
+pub(super) fn caveats(record: &Record) -> Vec<String> {
+    let manifest = &record.manifest;
+    let mut caveats = Vec::new();
+    if manifest.colocated {
+        let killed = record.plan.variants.iter().any(|variant| variant.scenario.has_step("kill"));
+        let kindest = ", and a kill -9 is the kindest death: sockets are reset at once, the page cache survives";
+        let shared = "one machine (colocated): servers, load and probes share its cores and disk";
+        caveats.push(format!("{shared}{}", if killed { kindest } else { "" }));
+    }
+    let is_fsync = |name: &str| name == "fsync" || name.ends_with(".fsync");
+    let unsafe_variants = manifest.settings.iter().filter(|(_, settings)| settings.keys().any(|name| is_fsync(name)));
+    let unsafe_variants: Vec<&str> = unsafe_variants.map(|(variant, _)| variant.as_str()).collect();
+    if !unsafe_variants.is_empty() {
+        caveats.push(format!("fsync is off in {}", unsafe_variants.join(", ")));
+    }
+    let unfenced = record.plan.variants.iter().filter(|variant| variant.scenario.promotes_unfenced());
+    let unfenced: Vec<&str> = unfenced.map(|variant| variant.name.as_str()).collect();
+    if !unfenced.is_empty() {
+        caveats.push(format!("not fenced: two primaries were possible in {}", unfenced.join(", ")));
+    }
+    for variant in &record.plan.variants {
+        caveats.extend(grave_events(record, &variant.name));
+        caveats.extend(unchecked(record, variant));
+    }
+    let (points, done) = (manifest.accounting, record.trials.len());
+    if points.dropped > 0 || !points.adds_up() {
+        caveats.push(format!("metrics incomplete: {} of {} points are in the file", points.written, points.produced));
+    }
+    let reason = manifest.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let planned = record.plan.trials.len();
+    match manifest.status {
+        RunStatus::Finished => {}
+        RunStatus::Running => caveats.push(format!("the run has no end: {done} of {planned} trials are recorded")),
+        RunStatus::Interrupted => caveats.push(format!("interrupted{reason} after {done} of {planned} trials")),
+        RunStatus::Failed => caveats.push(format!("the run failed{reason} after {done} of {planned} trials")),
+    }
+    caveats
+}
+
+/// Kinds of events that no reader may miss, and what they are called.
+const GRAVE: [(&str, &str); 3] = [
+    ("failover.blocked", "failover stood still"),
+    ("split_brain", "split brain"),
+    ("ledger.two_primaries", "two primaries"),
+];
+
+/// A line for each such kind that stands in the trials of a variant, whether they count or not, with the text of
+/// the first.
+fn grave_events<'a>(record: &'a Record, variant: &'a str) -> impl Iterator<Item = String> + 'a {
+    let trials = record.trials.iter().filter(move |row| row.variant == variant).count();
+    GRAVE.iter().filter_map(move |(kind, name)| {
+        let events = record.events.iter().filter(|event| event.variant == variant && event.kind == *kind);
+        let events: Vec<&EventRow> = events.collect();
+        let text = &events.first()?.text;
+        let count = events.iter().map(|event| event.trial).collect::<BTreeSet<_>>().len();
+        Some(format!("{variant}: in {count} of {trials} trials: {name}: {text}"))
+    })
+}
+
+/// The bounds of validity that were not checked in some trial that counts, as it does not have the metric.
+fn unchecked<'a>(record: &'a Record, variant: &'a Variant) -> impl Iterator<Item = String> + 'a {
+    variant.scenario.valid.bounds.keys().filter_map(move |metric| {
+        let known = by_trial(record, &variant.name, metric);
+        let absent = known.iter().filter(|value| value.is_none()).count();
+        let text = || {
+            let (name, all) = (&variant.name, known.len());
+            format!(
+                "{name}: the bound of [valid] on {metric} was not checked in {absent} of {all} trials that count: \
+                     it is not known there"
+            )
+        };
+        (absent > 0).then(text)
+    })
+}
