@@ -39,8 +39,8 @@ Begin with:
   pgbench-rs run failover           do it; the answer on the terminal, the record in results/
   pgbench-rs new my.toml --from failover
 
-Exit codes: 0 fine, 1 a claim failed, 2 bad scenario or arguments, 4 the run failed or no trial is valid,
-130 interrupted. Data goes to stdout, progress and messages to stderr.";
+Exit codes: 0 fine, 1 a claim failed, 2 bad scenario or arguments, 4 the run failed, a variant has no valid trial
+or a claim cannot be judged, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -129,17 +129,6 @@ pub enum Undo {
 }
 
 impl Fault {
-    /// What it is called in events, after `fault.`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Fault::Kill(_) => "kill",
-            Fault::Stop(_) => "stop",
-            Fault::Freeze(_) => "freeze",
-            Fault::PauseReplay(_) => "pause_replay",
-            Fault::Switchover(_) => "switchover",
-        }
-    }
-
     /// The kind of its event.
     pub fn event(&self) -> &'static str {
         match self {
