@@ -139,6 +139,11 @@ impl Node {
         self.server.is_running()
     }
 
+    /// That it ended when nobody had told it to; see [`Server::own_end`].
+    pub fn own_end(&self) -> Option<&str> {
+        self.server.own_end()
+    }
+
     /// The server's own log.
     pub fn log(&self) -> &std::path::Path {
         &self.server.log

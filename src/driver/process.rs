@@ -1,8 +1,10 @@
 //! A server as processes: killing, stopping, freezing all of it or parts of it.
 
 use super::port::Port;
+use super::start::log_tail;
 use super::{Driver, SERVER_PROGRAM};
 use crate::base::child::Child;
+use crate::base::exec::in_words;
 use crate::base::hunt::Hunt;
 use crate::base::inventory::Id;
 use crate::base::proc::{self, Stat};
@@ -11,7 +13,7 @@ use nix::sys::signal::Signal;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long processes may take to vanish after SIGKILL; one that waits for a disk takes its time.
@@ -32,6 +34,7 @@ pub struct Server {
     pub(super) starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
     kept: AtomicBool,
+    own_end: OnceLock<String>,
     _port: Port,
 }
 
@@ -40,6 +43,30 @@ pub struct Server {
 pub(super) struct Running {
     pub(super) child: Child,
     pub(super) entry: Id,
+    /// A login got a row.
+    pub(super) ready: AtomicBool,
+    /// Somebody told it to end.
+    asked: AtomicBool,
+}
+
+impl Running {
+    pub(super) fn new(child: Child, entry: Id) -> Running {
+        Running { child, entry, ready: AtomicBool::new(false), asked: AtomicBool::new(false) }
+    }
+
+    /// What comes next ends it; if it still runs, that is not of its own accord.
+    fn ask(&self) {
+        if !self.child.is_reaped() {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How it ended, if nobody told it to: it had started, and crashed or shut itself down.
+    fn own_end(&self) -> Option<String> {
+        let own = self.ready.load(Ordering::Relaxed) && !self.asked.load(Ordering::Relaxed);
+        let ended = own && self.child.is_reaped();
+        ended.then(|| self.child.exited().map_or("ended".to_owned(), in_words))
+    }
 }
 
 /// Which processes of a server.
@@ -163,6 +190,7 @@ impl Server {
             starting: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
             kept: AtomicBool::new(false),
+            own_end: OnceLock::new(),
             _port: port,
         })
     }
@@ -187,6 +215,9 @@ impl Server {
     pub async fn kill(&self) -> Result<Killed, SignalError> {
         let began = Instant::now();
         let running = self.running().clone();
+        if let Some(running) = &running {
+            running.ask();
+        }
         let mut hunt = self.hunt();
         loop {
             let left = hunt.strike();
@@ -227,6 +258,7 @@ impl Server {
             let killed = self.kill().await?.processes > 0;
             return Ok(Stopped { took: began.elapsed(), thawed: false, killed });
         };
+        running.ask();
         let postmaster = running.child.identity;
         let signal = match how {
             Shutdown::Fast => Signal::SIGINT,
@@ -303,7 +335,20 @@ impl Server {
     }
 
     pub(super) fn set_running(&self, running: Arc<Running>) {
+        // What is replaced would be forgotten.
+        self.own_end();
         *self.running() = Some(running);
+    }
+
+    /// That it ended when nobody had told it to, the first time that this happened, with the end of its log: a
+    /// crash of which it did not recover, a full disk, somebody else's signal.
+    pub fn own_end(&self) -> Option<&str> {
+        if let Some(end) = self.running().as_ref().and_then(|running| running.own_end()) {
+            self.own_end.get_or_init(|| {
+                format!("node `{}` {end}, and nobody had told it to\n{}", self.name(), log_tail(&self.log, 0))
+            });
+        }
+        self.own_end.get().map(String::as_str)
     }
 
     fn hunt(&self) -> Hunt {

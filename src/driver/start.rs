@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Time between two attempts to log in.
@@ -44,13 +45,7 @@ impl std::error::Error for StartError {}
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StartError { node, log, waited, last_status, log_tail, port } = self;
-        write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}\nlog: {}", log.display())?;
-        if log_tail.is_empty() {
-            write!(f, " (nothing was written to it)")?;
-        }
-        for line in log_tail.lines() {
-            write!(f, "\n    {line}")?;
-        }
+        write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}\n{}", shown(log, log_tail))?;
         if log_tail.contains("Address already in use") {
             write!(f, "\nhint: another process listens on 127.0.0.1:{port}; `ss -ltnp sport = :{port}` names it")?;
         }
@@ -87,7 +82,10 @@ impl Server {
             ready = self.accepts_login() => ready,
         };
         match ready {
-            Ok(()) => Ok(began.elapsed()),
+            Ok(()) => {
+                running.ready.store(true, Ordering::Relaxed);
+                Ok(began.elapsed())
+            }
             Err(status) => {
                 let error = error(status);
                 match self.kill().await {
@@ -112,7 +110,7 @@ impl Server {
         let entry = setup.inventory.next_id();
         let (inventory, node, data) = (setup.inventory.clone(), self.name().to_owned(), self.data.clone());
         let register = move |identity| inventory.process(entry, identity, &node, &data);
-        let running = Arc::new(Running { child: Child::spawn(command, orphaned, register).await?, entry });
+        let running = Arc::new(Running::new(Child::spawn(command, orphaned, register).await?, entry));
         self.set_running(running.clone());
         Ok(running)
     }
@@ -148,6 +146,16 @@ pub(crate) fn whole(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Where the log is, and its last lines from `offset` on.
+pub(super) fn log_tail(log: &Path, offset: u64) -> String {
+    shown(log, &tail(log, offset).unwrap_or_else(|error| format!("(cannot be read: {error})")))
+}
+
+fn shown(log: &Path, tail: &str) -> String {
+    let nothing = if tail.is_empty() { " (nothing was written to it)" } else { "" };
+    tail.lines().fold(format!("log: {}{nothing}", log.display()), |shown, line| shown + "\n    " + line)
 }
 
 /// The last lines of the log, none of them from before `offset`.

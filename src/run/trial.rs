@@ -202,6 +202,9 @@ impl Lab {
             Ok(Err(error)) => ended.otherwise(Status::Failed, whole(error.as_ref())),
             Err(died) => ended.otherwise(Status::Failed, format!("the harness failed: {died}")),
         }
+        for end in cluster.nodes.iter().filter_map(|node| node.own_end()) {
+            ended.otherwise(Status::Failed, end.to_owned());
+        }
         if keep && ended.status != Status::Interrupted {
             match cluster.keep() {
                 Ok(kept) => ended.kept = kept.iter().map(ToString::to_string).collect(),
