@@ -3,9 +3,8 @@
 
 use super::connect::connect;
 use super::{Host, Login};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Time between two questions to one host that does not accept writes.
@@ -17,31 +16,42 @@ pub struct Finder {
     hosts: Vec<Host>,
     login: Login,
     limit: Duration,
-    writable: Mutex<Option<Host>>,
+    known: std::sync::Mutex<Option<Host>>,
+    /// Held by whoever searches; the others wait for what is found.
+    search: tokio::sync::Mutex<()>,
 }
 
 impl Finder {
     /// Asks `hosts` as `login`; each may take `limit` to answer one question.
     pub fn new(hosts: Vec<Host>, login: Login, limit: Duration) -> Arc<Finder> {
-        Arc::new(Finder { hosts, login, limit, writable: Mutex::default() })
+        Arc::new(Finder { hosts, login, limit, known: Default::default(), search: Default::default() })
     }
 
     /// The host that accepts writes; waits until there is one. Callers that wait share one search.
     pub async fn writable(&self) -> Host {
-        // Whoever holds the lock searches, the others wait for what it finds.
-        let mut writable = self.writable.lock().await;
-        match &*writable {
-            Some(host) => host.clone(),
-            None => writable.insert(self.search().await).clone(),
+        if let Some(host) = self.known().clone() {
+            return host;
         }
+        let _searching = self.search.lock().await;
+        if let Some(host) = self.known().clone() {
+            return host;
+        }
+        let host = self.search().await;
+        *self.known() = Some(host.clone());
+        host
     }
 
     /// Says that `host` no longer accepts writes, or that a connection to it broke.
-    pub async fn lost(&self, host: &Host) {
-        let mut writable = self.writable.lock().await;
-        if writable.as_ref() == Some(host) {
-            *writable = None;
+    pub fn lost(&self, host: &Host) {
+        let mut known = self.known();
+        if known.as_ref() == Some(host) {
+            *known = None;
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Host>> {
+        // Nothing can panic while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks every host again and again until one accepts writes. Each is asked at its own pace, so that one

@@ -91,7 +91,7 @@ impl Own {
                 Ok(())
             }
             Err(error) => {
-                route.lost(&host).await;
+                route.lost(&host);
                 Err(error)
             }
         }
@@ -127,7 +127,7 @@ impl Own {
         let cause = error.sqlstate().map_or(Cause::Timeout, Cause::SqlState);
         let keep = error.is_usable() && !not_primary(cause) && self.roll_back().await;
         if !keep && let Some(session) = self.session.take() {
-            self.route.lost(&session.host).await;
+            self.route.lost(&session.host);
         }
         cause
     }
@@ -157,9 +157,9 @@ impl Session {
 
 impl Route {
     /// Says that a connection to `host` broke, or that it turned out not to accept writes.
-    pub(super) async fn lost(&self, host: &Host) {
+    pub(super) fn lost(&self, host: &Host) {
         if let To::Writable(finder) = &self.to {
-            finder.lost(host).await;
+            finder.lost(host);
         }
     }
 }

@@ -112,10 +112,10 @@ impl Dialled {
                     return Ok((client, driven));
                 }
                 Ok(Err(error)) => {
-                    self.route.lost(&host).await;
+                    self.route.lost(&host);
                     return Err(error);
                 }
-                Err(_) => self.route.lost(&host).await,
+                Err(_) => self.route.lost(&host),
             }
         }
     }

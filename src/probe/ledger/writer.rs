@@ -60,7 +60,7 @@ impl Shared {
     /// Connects anew after the connection to `broken`. The flag says that it is another server, or the same one
     /// started anew, than the one that gave the last acknowledgement.
     async fn reconnect(&self, broken: &Host, acked: Option<Acked>) -> (Session, bool) {
-        self.finder.lost(broken).await;
+        self.finder.lost(broken);
         loop {
             let mut session = self.connect().await;
             match acked.as_ref() {
@@ -77,7 +77,7 @@ impl Shared {
     }
 
     async fn lost(&self, host: &Host) {
-        self.finder.lost(host).await;
+        self.finder.lost(host);
         sleep(RETRY).await;
     }
 }

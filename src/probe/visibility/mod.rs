@@ -138,7 +138,7 @@ impl Probe {
                 // However that ended, the server is asked for anew.
                 let _ = self.write_on(&client, &host, start, &mut marker).await;
             }
-            self.finder.lost(&host).await;
+            self.finder.lost(&host);
             sleep(RETRY).await;
         }
     }
