@@ -5,7 +5,8 @@
 //! reached without symbolic links, and bear the run's mark.
 
 use super::hunt::Hunt;
-use super::inventory::{Contents, Entry, Estate, Id, Index, Inventory, MARK, Owner, Thing, copy_of, leave};
+use super::index::{Index, IndexEntry, copy_of, leave};
+use super::inventory::{Contents, Entry, Estate, Id, Inventory, MARK, Owner, Thing};
 use super::proc::{self, Stat};
 use std::fs;
 use std::io;
@@ -60,7 +61,7 @@ pub struct Undone {
 
 /// All runs in the index of which something may be left, with what is left.
 pub fn runs(index: &Index) -> io::Result<Vec<PastRun>> {
-    let run = |(index_entry, entry): (PathBuf, super::inventory::IndexEntry)| {
+    let run = |(index_entry, entry): (PathBuf, IndexEntry)| {
         // The results folder may have been deleted.
         let path = if entry.inventory.exists() { entry.inventory } else { copy_of(&index_entry) };
         let remains = Contents::read(&path)

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod exec;
 pub mod histogram;
 pub mod hunt;
+pub mod index;
 pub mod inventory;
 pub mod proc;
 pub mod ranges;

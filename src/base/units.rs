@@ -99,6 +99,11 @@ pub fn human(time: Duration) -> String {
     if rest == 0 { format!("{count}{unit}") } else { format!("{count}{unit} {rest}{smaller}") }
 }
 
+/// A number of things: `1 trial`, `2 trials`.
+pub fn counted(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 /// A size in bytes written with one of PostgreSQL's units (`B`, `kB`, `MB`, `GB`, `TB`; powers of 1024).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Hash)]
 pub struct Size(pub u64);
@@ -201,6 +206,11 @@ mod tests {
         ] {
             assert_eq!(human(Duration::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "trial")), ["0 trials", "1 trial", "2 trials"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `pgbench-rs check`: everything that is wrong with scenario files.
 
 use super::source::find;
+use crate::base::units::counted;
 use crate::scenario::read::read;
 use clap::Args;
 use std::io::Write;
@@ -28,8 +29,9 @@ impl Check {
         for name in &self.scenarios {
             match read(&find(name)?.with_sets(&self.sets)) {
                 Ok(document) if !self.json => {
-                    let variants = document.combinations.len();
-                    writeln!(out, "{name}: fine ({variants} variants, {} trials each)", document.scenario.trials)?;
+                    let variants = counted(document.combinations.len(), "variant");
+                    let trials = counted(document.scenario.trials as usize, "trial");
+                    writeln!(out, "{name}: fine ({variants}, {trials} each)")?;
                 }
                 Ok(_) => {}
                 Err(errors) => {

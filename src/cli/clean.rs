@@ -1,7 +1,7 @@
 //! `pgbench-rs clean`: removes what dead runs left, and nothing else.
 
 use crate::base::clean::{PastRun, Remains, runs};
-use crate::base::inventory::Index;
+use crate::base::index::Index;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
-use crate::driver::process::{Killed, Part, Proof, Server, Shutdown, SignalError, Stopped};
+use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
+use crate::driver::process::{Part, Server, Shutdown};
 use crate::driver::start::StartError;
 use crate::pg::control::{self, ControlError};
 use crate::pg::{Host, Lsn, conf};

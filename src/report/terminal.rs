@@ -5,6 +5,7 @@ use super::humane::{list, number, percent, range};
 use super::judge::{Verdict, in_phase, in_words};
 use super::table::{Row, paragraph, table, width};
 use super::{NotCounted, Summary, VariantSummary};
+use crate::base::units::counted;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -12,10 +13,9 @@ use std::fmt::Write;
 pub fn terminal(summary: &Summary) -> String {
     let mut out = String::new();
     let trials: usize = summary.variants.iter().map(|variant| variant.planned).sum();
-    let variants =
-        if summary.variants.len() == 1 { "1 variant".into() } else { format!("{} variants", summary.variants.len()) };
-    out +=
-        &paragraph("", &format!("{}: {trials} trials of {variants}, PostgreSQL {}", summary.scenario, summary.server));
+    let (trials, variants) = (counted(trials, "trial"), counted(summary.variants.len(), "variant"));
+    let of = format!("{}: {trials} of {variants}, PostgreSQL {}", summary.scenario, summary.server);
+    out += &paragraph("", &of);
     out += &paragraph("", &summary.machine);
     for load in &summary.loads {
         out += &paragraph("", load);

@@ -8,7 +8,8 @@ mod steps;
 mod timeline;
 mod trial;
 
-use crate::base::inventory::{Index, Inventory};
+use crate::base::index::Index;
+use crate::base::inventory::Inventory;
 use crate::base::watchdog::Watchdog;
 use crate::base::{clean, disk, units::Size};
 use crate::cluster::template::Template;

@@ -1,6 +1,6 @@
 //! What a person sees while a run goes on, on stderr: one moving line on a terminal, plain lines elsewhere.
 
-use crate::base::units::human;
+use crate::base::units::{counted, human};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -38,7 +38,7 @@ impl Progress {
             bar
         });
         let progress = Progress { bar, started: Instant::now(), now: Mutex::default() };
-        progress.say(&format!("{trials} trials, about {}", human(expected)));
+        progress.say(&format!("{}, about {}", counted(trials, "trial"), human(expected)));
         progress
     }
 

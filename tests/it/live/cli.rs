@@ -2,6 +2,7 @@
 
 mod commands;
 mod disk;
+mod everything;
 mod interrupt;
 mod keep;
 mod kill;
@@ -114,6 +115,11 @@ impl Lab {
         let found = children(&self.path("out"));
         assert_eq!(found.len(), 1, "{found:?}");
         found.into_iter().next().expect("it has one")
+    }
+
+    /// A file of the results folder.
+    fn text_of(&self, name: &str) -> String {
+        fs::read_to_string(self.results().join(name)).unwrap_or_default()
     }
 
     fn manifest(&self) -> Value {

@@ -3,7 +3,8 @@
 use pgbench_rs::base::clean;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::hunt::Hunt;
-use pgbench_rs::base::inventory::{Index, Inventory};
+use pgbench_rs::base::index::Index;
+use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;

@@ -5,7 +5,8 @@
 use pgbench_rs::base::clean;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::hunt::Hunt;
-use pgbench_rs::base::inventory::{Index, Inventory};
+use pgbench_rs::base::index::Index;
+use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::base::proc;
 use pgbench_rs::base::shm::{self, Segment};
 use pgbench_rs::base::watchdog::Watchdog;

@@ -1,0 +1,94 @@
+//! What stopping, killing and fencing a server came to.
+
+use super::SERVER_PROGRAM;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a kill did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Killed {
+    /// Processes killed.
+    pub processes: usize,
+    /// From the first signal until none was left and the postmaster was reaped.
+    pub took: Duration,
+}
+
+/// What a stop did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// From the signal to the end of the last process.
+    pub took: Duration,
+    /// It was frozen, and thawed so that it could stop.
+    pub thawed: bool,
+    /// It did not stop within the limit and was killed.
+    pub killed: bool,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.thawed, self.killed) {
+            (_, true) => write!(f, "did not stop in time and was killed, after {:.1?}", self.took),
+            (true, false) => write!(f, "was thawed and stopped within {:.1?}", self.took),
+            (false, false) => write!(f, "stopped within {:.1?}", self.took),
+        }
+    }
+}
+
+/// That a server can no longer acknowledge anything: every process of it is gone.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The node.
+    pub node: String,
+    /// Its data directory, in which no process of the server stands any more.
+    pub data: PathBuf,
+    /// Processes that had to be killed.
+    pub killed: usize,
+    /// How long it took to get the proof.
+    pub took: Duration,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Proof { node, data, killed, took } = self;
+        write!(
+            f,
+            "no process of `{node}` is left: {killed} killed, the postmaster reaped, \
+             no {SERVER_PROGRAM} stands in {}, after {took:.1?}",
+            data.display()
+        )
+    }
+}
+
+/// Signals did not have their effect.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SignalError {
+    /// Processes are still there after SIGKILL.
+    #[error("processes of `{node}` are still there {waited:.1?} after SIGKILL: {left}")]
+    Undead {
+        /// The node.
+        node: String,
+        /// How long was waited.
+        waited: Duration,
+        /// Pids with their state.
+        left: String,
+    },
+    /// Processes did not stop after SIGSTOP.
+    #[error("processes of `{node}` still run {waited:.1?} after SIGSTOP: {left}")]
+    Unstopped {
+        /// The node.
+        node: String,
+        /// How long was waited.
+        waited: Duration,
+        /// Pids with their state.
+        left: String,
+    },
+    /// The server has no such process now.
+    #[error("`{node}` has no {part} to freeze")]
+    Nobody {
+        /// The node.
+        node: String,
+        /// What was looked for.
+        part: &'static str,
+    },
+}
