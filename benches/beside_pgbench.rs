@@ -43,6 +43,10 @@ struct Run {
 }
 
 fn main() {
+    // `cargo bench` says so; `cargo test` starts every bench too, and this one takes minutes.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return println!("not measured: `make bench` does");
+    }
     let options = options();
     let server = Primary::start(&[
         "shared_buffers=256MB",
