@@ -13,6 +13,7 @@
 //! holds the list and enforces it).
 
 pub mod base;
+pub mod clean;
 pub mod cli;
 pub mod cluster;
 pub mod driver;
@@ -21,6 +22,7 @@ pub mod failover;
 pub mod fault;
 pub mod manager;
 pub mod metric;
+pub mod net;
 pub mod pg;
 pub mod plan;
 pub mod probe;

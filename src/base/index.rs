@@ -24,12 +24,12 @@ pub struct IndexEntry {
 }
 
 /// The copy of the inventory that an entry of the index is about.
-pub(super) fn copy_of(index_entry: &Path) -> PathBuf {
+pub fn copy_of(index_entry: &Path) -> PathBuf {
     index_entry.with_extension("jsonl")
 }
 
 /// Takes a run out of the index.
-pub(super) fn leave(index_entry: &Path) -> io::Result<()> {
+pub fn leave(index_entry: &Path) -> io::Result<()> {
     fs::remove_file(index_entry)?;
     match fs::remove_file(copy_of(index_entry)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -83,6 +83,31 @@ pub enum Thing {
         /// Its program.
         program: String,
     },
+    /// Everything on a container engine that bears the run's label: containers, networks, volumes.
+    Labelled {
+        /// How the engine is reached, as in `DOCKER_HOST`; empty: the default of this machine.
+        engine: String,
+    },
+    /// A network namespace with a name (`ip netns`), and the links that end in it.
+    Namespace {
+        /// Its name.
+        name: String,
+    },
+    /// A network device of this machine: a bridge of the run's own, or an address added to one.
+    Device {
+        /// Its name.
+        name: String,
+    },
+    /// A file system mounted within a directory of the run, and the loop device below it.
+    Mount {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A control group of the run's own.
+    Cgroup {
+        /// Its directory.
+        path: PathBuf,
+    },
 }
 
 impl Thing {

@@ -1,12 +1,11 @@
 //! What every other room stands on and what knows nothing of PostgreSQL: waiting on a condition,
-//! running a helper command with its whole error, the inventory of what a run created, the watchdog
-//! that kills servers when the harness dies, units, the clock, histograms.
+//! running a helper command with its whole error, the inventory of what a run created, units, the clock,
+//! histograms.
 //!
 //! Processes are read from Linux's `/proc`; there is no other way here to find the orphans of a
 //! server whose parent is dead.
 
 pub mod child;
-pub mod clean;
 pub mod clock;
 pub mod disk;
 pub mod exec;
@@ -20,7 +19,6 @@ pub mod shm;
 pub mod units;
 pub mod user;
 pub mod wait;
-pub mod watchdog;
 
 /// Names that a scenario gives to nodes, loads, phases and steps.
 pub type Name = String;

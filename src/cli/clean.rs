@@ -1,7 +1,7 @@
 //! `pgbench-rs clean`: removes what dead runs left, and nothing else.
 
-use crate::base::clean::{PastRun, Remains, runs};
 use crate::base::index::Index;
+use crate::clean::{PastRun, Remains, runs};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;

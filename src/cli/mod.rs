@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
         Command::Clean(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),
-        Command::Watchdog { inventory } => Ok(crate::base::watchdog::main(&inventory)),
+        Command::Watchdog { inventory } => Ok(crate::clean::watchdog::main(&inventory)),
     };
     result.unwrap_or_else(|error| {
         if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {

@@ -8,9 +8,9 @@ use super::{Cluster, Made};
 use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
 use crate::driver::outcome::SignalError;
-use crate::driver::process::Server;
+use crate::driver::process::ProcessServer;
 use crate::driver::start::{StartError, whole};
-use crate::driver::{Driver, SERVER_PROGRAM};
+use crate::driver::{SERVER_PROGRAM, Server, Workplace};
 use crate::pg::conf;
 use crate::pg::connect::{ConnectError, connect};
 use std::convert::Infallible;
@@ -122,7 +122,7 @@ impl Cluster {
     /// Builds the cluster of a trial from a template and starts it. When that fails, what stood is
     /// taken down again.
     pub async fn up(
-        driver: &Arc<Driver>,
+        place: &Arc<Workplace>,
         trial: &str,
         template: &Template,
         nodes: &[NodeSpec],
@@ -131,7 +131,7 @@ impl Cluster {
         let mut cluster = Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
-            driver: driver.clone(),
+            place: place.clone(),
             made: Vec::new(),
             kept: AtomicBool::new(false),
         };
@@ -145,7 +145,7 @@ impl Cluster {
     }
 
     async fn build(&mut self, trial: &str, template: &Template, specs: &[&NodeSpec]) -> Result<(), BuildError> {
-        let trial_dir = self.make(&self.driver.dir().join(trial), &self.driver.dir.clone(), None)?;
+        let trial_dir = self.make(&self.place.dir().join(trial), &self.place.dir.clone(), None)?;
         for spec in specs {
             let node = self.prepare(trial, &trial_dir, template, spec, specs.len()).await?;
             self.nodes.push(Arc::new(node));
@@ -186,24 +186,25 @@ impl Cluster {
         nodes: usize,
     ) -> Result<Node, BuildError> {
         let dir = match &spec.dir {
-            None => self.make(&trial_dir.join(&spec.name), &self.driver.dir.clone(), Some(SERVER_PROGRAM))?,
+            None => self.make(&trial_dir.join(&spec.name), &self.place.dir.clone(), Some(SERVER_PROGRAM))?,
             Some(elsewhere) => {
                 // Nodes of several trials and runs may be put there, so the name says whose it is.
-                let name = format!("pgbench-rs-{}-{trial}-{}", self.driver.setup.run, spec.name);
+                let name = format!("pgbench-rs-{}-{trial}-{}", self.place.setup.run, spec.name);
                 self.make(&elsewhere.join(name), elsewhere, Some(SERVER_PROGRAM))?
             }
         };
-        let driver = self.driver.clone();
+        let place = self.place.clone();
         let data = dir.join("data");
-        driver.data_directory(&data).map_err(io_at(&data))?;
-        template.copy(&driver, &data).await?;
-        let logs = driver.setup.logs.join(trial).join(&spec.name);
+        place.data_directory(&data).map_err(io_at(&data))?;
+        template.copy(&place, &data).await?;
+        let logs = place.setup.logs.join(trial).join(&spec.name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
-        let server = Server::new(driver.clone(), &spec.name, data, logs.join("postgresql.log")).map_err(io_at(&dir))?;
-        let node = Node::new(spec, server);
+        let server = ProcessServer::new(place.clone(), &spec.name, data.clone(), logs.join("postgresql.log"));
+        let server = Server::Process(server.map_err(io_at(&dir))?);
+        let node = Node::new(spec, data, server);
         let conf = node.dir.join(CONF);
         let settings = settings::of_node(spec, &node.host, nodes);
-        driver.write(&conf, &conf::postgresql_conf(&settings)).map_err(io_at(&conf))?;
+        place.write(&conf, &conf::postgresql_conf(&settings)).map_err(io_at(&conf))?;
         if let Some(upstream) = self.upstream(spec) {
             node.follow_on_start(upstream).map_err(|error| io_at(&node.dir)(io::Error::other(error.to_string())))?;
         }
@@ -211,7 +212,7 @@ impl Cluster {
     }
 
     fn make(&mut self, path: &Path, within: &Path, program: Option<&str>) -> Result<PathBuf, BuildError> {
-        let (entry, path) = self.driver.directory(path, within, program).map_err(io_at(path))?;
+        let (entry, path) = self.place.directory(path, within, program).map_err(io_at(path))?;
         let within = std::fs::canonicalize(within).map_err(io_at(within))?;
         self.made.push(Made { entry, path: path.clone(), within });
         Ok(path)
@@ -221,8 +222,8 @@ impl Cluster {
     async fn sync(&self) -> Result<(), BuildError> {
         let dirs = self.nodes.iter().map(|node| &node.dir);
         let command = Command::new("sync", SYNC_LIMIT).arg("--file-system").args(dirs);
-        let command = command.user(self.driver.setup.user.as_ref());
-        command.run(&self.driver.setup.inventory).await?;
+        let command = command.user(self.place.setup.user.as_ref());
+        command.run(&self.place.setup.inventory).await?;
         Ok(())
     }
 
@@ -245,7 +246,7 @@ impl Cluster {
                 Err(error) => Poll::not_yet(whole(&error)),
             }
         };
-        let waited = wait::until(self.driver.setup.start_limit, LOOK, look).await;
+        let waited = wait::until(self.place.setup.start_limit, LOOK, look).await;
         waited.map_err(|WaitError::Timeout { waited, last_status }| BuildError::Streaming {
             standby: standby.name.clone(),
             upstream: upstream.name.clone(),

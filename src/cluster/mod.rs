@@ -13,10 +13,10 @@ pub mod node;
 pub mod settings;
 pub mod template;
 
-use crate::base::clean;
 use crate::base::inventory::Id;
-use crate::driver::Driver;
-pub use crate::driver::process::{Part, Shutdown};
+use crate::clean;
+use crate::driver::Workplace;
+pub use crate::driver::{Part, Shutdown};
 use crate::pg::{Host, Login, connect::connect};
 use build::BuildError;
 pub use node::Node;
@@ -39,7 +39,7 @@ pub struct Cluster {
     pub nodes: Vec<Arc<Node>>,
     /// Settings that a node does not confirm; a trial with any is not valid.
     pub unconfirmed: Vec<Mismatch>,
-    driver: Arc<Driver>,
+    place: Arc<Workplace>,
     made: Vec<Made>,
     kept: AtomicBool,
 }
@@ -82,7 +82,7 @@ impl Cluster {
 
     /// How to log in to any node.
     pub fn login(&self, application_name: &str) -> Login {
-        self.driver.login(application_name)
+        self.place.login(application_name)
     }
 
     /// The node of that name.
@@ -109,12 +109,14 @@ impl Cluster {
         }
         let mut errors = Vec::new();
         for node in self.nodes.iter().rev() {
-            node.thaw(Part::Server);
+            if let Err(error) = node.thaw(Part::Server).await {
+                errors.push(error.to_string());
+            }
             if let Err(error) = node.stop(Shutdown::Immediate, STOP_LIMIT).await {
                 errors.push(error.to_string());
             }
         }
-        let (inventory, run) = (self.driver.setup.inventory.clone(), self.driver.setup.run.clone());
+        let (inventory, run) = (self.place.setup.inventory.clone(), self.place.setup.run.clone());
         let made = self.made.clone();
         let remove_all = move || {
             let mut errors = Vec::new();
@@ -140,7 +142,7 @@ impl Cluster {
     /// [`Setup::keep`](crate::driver::Setup::keep) must have been set.
     pub fn keep(&self) -> std::io::Result<Vec<Kept>> {
         for made in &self.made {
-            self.driver.setup.inventory.keep(made.entry)?;
+            self.place.setup.inventory.keep(made.entry)?;
         }
         for node in &self.nodes {
             node.keep()?;
@@ -149,7 +151,7 @@ impl Cluster {
         let kept = |node: &Arc<Node>| Kept {
             node: node.name.clone(),
             conninfo: node.conninfo(),
-            passfile: self.driver.passfile(),
+            passfile: self.place.passfile(),
         };
         Ok(self.nodes.iter().map(kept).collect())
     }

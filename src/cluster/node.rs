@@ -1,8 +1,8 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
-use crate::driver::process::{Part, Server, Shutdown};
 use crate::driver::start::StartError;
+use crate::driver::{Part, Server, Shutdown};
 use crate::pg::control::{self, ControlError};
 use crate::pg::{Host, Lsn, conf};
 use std::fs;
@@ -84,14 +84,14 @@ pub enum StoppedError {
 }
 
 impl Node {
-    pub(super) fn new(spec: &NodeSpec, server: Server) -> Node {
+    pub(super) fn new(spec: &NodeSpec, dir: PathBuf, server: Server) -> Node {
         Node {
             name: spec.name.clone(),
             site: spec.site.clone(),
             priority: spec.priority,
             slot: spec.slot,
-            host: server.host.clone(),
-            dir: server.data.clone(),
+            host: server.host().clone(),
+            dir,
             server,
             fenced: AtomicBool::new(false),
         }
@@ -118,8 +118,8 @@ impl Node {
     }
 
     /// Lets frozen processes go on; see [`Server::thaw`].
-    pub fn thaw(&self, part: Part) -> usize {
-        self.server.thaw(part)
+    pub async fn thaw(&self, part: Part) -> Result<usize, SignalError> {
+        self.server.thaw(part).await
     }
 
     /// Kills everything of it and proves that nothing is left; see [`Server::fence`].
@@ -147,7 +147,7 @@ impl Node {
 
     /// The server's own log.
     pub fn log(&self) -> &std::path::Path {
-        &self.server.log
+        self.server.log()
     }
 
     /// Name of the slot that it uses on the node it follows: the node's name in the letters that slots
@@ -159,7 +159,7 @@ impl Node {
 
     /// The value of `primary_conninfo` by which it follows `upstream`.
     pub fn primary_conninfo(&self, upstream: &Node) -> String {
-        let (login, passfile) = (self.server.driver().login(&self.name), self.server.driver().passfile());
+        let (login, passfile) = (self.server.place().login(&self.name), self.server.place().passfile());
         conf::conninfo(&[
             ("host", &upstream.host.host),
             ("port", &upstream.host.port.to_string()),
@@ -189,9 +189,9 @@ impl Node {
         let before = fs::read_to_string(&auto_conf).map_err(io(&auto_conf))?;
         let settings =
             [("primary_conninfo", Some(self.primary_conninfo(upstream))), ("primary_slot_name", self.slot_name())];
-        let driver = self.server.driver();
-        driver.write(&auto_conf, &conf::alter_auto_conf(&before, &settings)).map_err(io(&auto_conf))?;
-        driver.write(&signal, "").map_err(io(&signal))?;
+        let place = self.server.place();
+        place.write(&auto_conf, &conf::alter_auto_conf(&before, &settings)).map_err(io(&auto_conf))?;
+        place.write(&signal, "").map_err(io(&signal))?;
         self.fenced.store(false, Ordering::SeqCst);
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Node {
         if self.is_running() {
             return Err(StoppedError::Running(self.name.clone()));
         }
-        let setup = &self.server.driver().setup;
+        let setup = &self.server.place().setup;
         let read = control::control_data(&setup.programs, setup.user.as_ref(), &self.dir, &setup.inventory).await;
         let data = read.map_err(|source| StoppedError::Control { node: self.name.clone(), source })?;
         if !data.is_shut_down() {
@@ -213,7 +213,7 @@ impl Node {
 
     /// How to connect to it, without the password.
     pub(super) fn conninfo(&self) -> String {
-        let login = self.server.driver().login("");
+        let login = self.server.place().login("");
         conf::conninfo(&[
             ("host", &self.host.host),
             ("port", &self.host.port.to_string()),

@@ -284,7 +284,7 @@ mod tests {
             settings: Vec::new(),
             dir: None,
         };
-        let host = Host { node: "a".to_owned(), host: "127.0.0.1".to_owned(), port: 1 };
+        let host = Host::new("a", "127.0.0.1", 1);
         for (nodes, senders) in [(1, "10"), (5, "10"), (12, "17")] {
             for setting in ["max_wal_senders", "max_replication_slots"] {
                 let wanted = (setting.to_owned(), senders.to_owned());

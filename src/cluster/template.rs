@@ -2,11 +2,11 @@
 
 use super::build::{BuildError, io_at};
 use super::settings;
-use crate::base::clean;
 use crate::base::exec::{Command, CommandError};
 use crate::base::inventory::Id;
-use crate::driver::process::{Server, Shutdown};
-use crate::driver::{Driver, SERVER_PROGRAM};
+use crate::clean;
+use crate::driver::process::ProcessServer;
+use crate::driver::{SERVER_PROGRAM, Shutdown, Workplace};
 use crate::pg::connect::connect;
 use crate::pg::{conf, control};
 use std::error::Error;
@@ -40,25 +40,25 @@ impl Template {
     ///
     /// While it is filled `fsync` is off: nobody's data depends on it, and what is copied from it is
     /// written to disk before a trial starts.
-    pub async fn build<F, Filled>(driver: &Arc<Driver>, name: &str, fill: F) -> Result<Template, BuildError>
+    pub async fn build<F, Filled>(place: &Arc<Workplace>, name: &str, fill: F) -> Result<Template, BuildError>
     where
         F: FnOnce(Client) -> Filled,
         Filled: Future<Output = Result<(), FillError>>,
     {
-        let wanted = driver.dir().join(format!("template-{name}"));
-        let made = driver.directory(&wanted, driver.dir(), Some(SERVER_PROGRAM));
+        let wanted = place.dir().join(format!("template-{name}"));
+        let made = place.directory(&wanted, place.dir(), Some(SERVER_PROGRAM));
         let (entry, path) = made.map_err(io_at(&wanted))?;
         let template = Template { data: path.join("data"), path, entry };
-        template.initialize(driver).await?;
+        template.initialize(place).await?;
 
-        let logs = driver.setup.logs.join("template").join(name);
+        let logs = place.setup.logs.join("template").join(name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
-        let server = Server::new(driver.clone(), name, template.data.clone(), logs.join("postgresql.log"));
+        let server = ProcessServer::new(place.clone(), name, template.data.clone(), logs.join("postgresql.log"));
         let server = server.map_err(io_at(&template.data))?;
         let conf = template.data.join(CONF);
-        driver.write(&conf, &conf::postgresql_conf(&filling(&server))).map_err(io_at(&conf))?;
+        place.write(&conf, &conf::postgresql_conf(&filling(&server))).map_err(io_at(&conf))?;
         server.start().await.map_err(|error| BuildError::Start(Box::new(error)))?;
-        let client = connect(&server.host, &driver.login("pgbench-rs fill"), CONNECT_LIMIT).await?;
+        let client = connect(&server.host, &place.login("pgbench-rs fill"), CONNECT_LIMIT).await?;
         let filled = fill(client).await.map_err(|source| BuildError::Fill { template: name.to_owned(), source });
         let stopped = server.stop(Shutdown::Fast, STOP_LIMIT).await;
         filled?;
@@ -71,39 +71,39 @@ impl Template {
 
     /// Copies the data directory to `to`, which exists and is empty; on a file system that can, the
     /// copy shares its blocks.
-    pub(super) async fn copy(&self, driver: &Driver, to: &Path) -> Result<(), CommandError> {
+    pub(super) async fn copy(&self, place: &Workplace, to: &Path) -> Result<(), CommandError> {
         let command = Command::new("cp", COPY_LIMIT).args(["-a", "--reflink=auto", "--"]);
-        let command = command.arg(self.data.join(".")).arg(to).user(driver.setup.user.as_ref());
-        command.run(&driver.setup.inventory).await.map(drop)
+        let command = command.arg(self.data.join(".")).arg(to).user(place.setup.user.as_ref());
+        command.run(&place.setup.inventory).await.map(drop)
     }
 
     /// Removes it.
-    pub fn remove(self, driver: &Driver) -> Result<(), BuildError> {
+    pub fn remove(self, place: &Workplace) -> Result<(), BuildError> {
         let failed = |why: String| io_at(&self.path)(std::io::Error::other(why));
-        clean::remove(&self.path, driver.dir(), &driver.setup.run).map_err(failed)?;
-        driver.setup.inventory.gone(self.entry).map_err(io_at(driver.setup.inventory.path()))
+        clean::remove(&self.path, place.dir(), &place.setup.run).map_err(failed)?;
+        place.setup.inventory.gone(self.entry).map_err(io_at(place.setup.inventory.path()))
     }
 
-    async fn initialize(&self, driver: &Driver) -> Result<(), BuildError> {
-        driver.data_directory(&self.data).map_err(io_at(&self.data))?;
-        let login = driver.login("");
-        let pwfile = driver.dir().join("pwfile");
-        driver.write(&pwfile, login.password.expose()).map_err(io_at(&pwfile))?;
-        let setup = &driver.setup;
+    async fn initialize(&self, place: &Workplace) -> Result<(), BuildError> {
+        place.data_directory(&self.data).map_err(io_at(&self.data))?;
+        let login = place.login("");
+        let pwfile = place.dir().join("pwfile");
+        place.write(&pwfile, login.password.expose()).map_err(io_at(&pwfile))?;
+        let setup = &place.setup;
         let made =
             control::initdb(&setup.programs, setup.user.as_ref(), &login.user, &pwfile, &self.data, &setup.inventory);
         let made = made.await;
         std::fs::remove_file(&pwfile).map_err(io_at(&pwfile))?;
         made?;
         let hba = self.data.join("pg_hba.conf");
-        driver.write(&hba, &conf::pg_hba()).map_err(io_at(&hba))?;
+        place.write(&hba, &conf::pg_hba()).map_err(io_at(&hba))?;
         let main = self.data.join("postgresql.conf");
         let before = std::fs::read_to_string(&main).map_err(io_at(&main))?;
-        driver.write(&main, &format!("{before}\ninclude_if_exists = '{CONF}'\n")).map_err(io_at(&main))
+        place.write(&main, &format!("{before}\ninclude_if_exists = '{CONF}'\n")).map_err(io_at(&main))
     }
 }
 
-fn filling(server: &Server) -> Vec<(String, String)> {
+fn filling(server: &ProcessServer) -> Vec<(String, String)> {
     let mut settings = settings::of_driver(&server.host);
     // Segments that were recycled instead of removed would be copied for every node.
     for (name, value) in [("fsync", "off"), ("full_page_writes", "off"), ("wal_recycle", "off")] {

@@ -14,7 +14,10 @@
 pub mod outcome;
 pub mod port;
 pub mod process;
+pub mod server;
 pub mod start;
+
+pub use server::{Part, Server, Shutdown};
 
 use crate::base::exec::{self, CommandError};
 use crate::base::inventory::{Id, Inventory};
@@ -57,7 +60,7 @@ pub struct Setup {
 
 /// What a run's servers have in common, made ready.
 #[derive(Debug)]
-pub struct Driver {
+pub struct Workplace {
     pub(crate) setup: Setup,
     pub(crate) dir: PathBuf,
     password: crate::pg::Secret,
@@ -138,10 +141,10 @@ pub fn default_work() -> Result<PathBuf, DriverError> {
     Ok(path)
 }
 
-impl Driver {
+impl Workplace {
     /// Makes the run's work directory, its password, and sure that the server's user can use both it
     /// and the programs.
-    pub async fn open(setup: Setup) -> Result<Arc<Driver>, DriverError> {
+    pub async fn open(setup: Setup) -> Result<Arc<Workplace>, DriverError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| DriverError::Io { path, source }
@@ -151,7 +154,7 @@ impl Driver {
         let wanted = setup.work.join(&setup.run);
         let (_, dir) = setup.inventory.directory(&wanted, &setup.work, None).map_err(io(&wanted))?;
         passable(&dir).map_err(io(&dir))?;
-        let driver = Driver { setup, dir, password: conf::random_password() };
+        let driver = Workplace { setup, dir, password: conf::random_password() };
         driver.check_reach().await?;
         let passfile = driver.passfile();
         driver.write(&passfile, &conf::passfile(&driver.login(""))).map_err(io(&passfile))?;

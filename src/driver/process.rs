@@ -3,7 +3,7 @@
 use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::port::Port;
 use super::start::log_tail;
-use super::{Driver, SERVER_PROGRAM};
+use super::{Part, SERVER_PROGRAM, Shutdown, Workplace};
 use crate::base::child::Child;
 use crate::base::exec::in_words;
 use crate::base::hunt::Hunt;
@@ -23,14 +23,14 @@ const FREEZING: Duration = Duration::from_secs(2);
 
 /// A server: a data directory, a port, a log, and at times processes.
 #[derive(Debug)]
-pub struct Server {
+pub struct ProcessServer {
     /// Where it listens.
     pub host: Host,
     /// Its data directory.
     pub data: PathBuf,
     /// Its log.
     pub log: PathBuf,
-    pub(super) driver: Arc<Driver>,
+    pub(super) place: Arc<Workplace>,
     pub(super) starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
     kept: AtomicBool,
@@ -69,36 +69,16 @@ impl Running {
     }
 }
 
-/// Which processes of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All of them.
-    Server,
-    /// A standby's WAL receiver.
-    WalReceiver,
-    /// The WAL senders, one for each standby and each `pg_basebackup`.
-    WalSenders,
-}
-
-/// How a server is told to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown {
-    /// SIGINT: rolls back what is open, writes a shutdown checkpoint, sends the rest of the WAL.
-    Fast,
-    /// SIGQUIT: exits at once; the next start recovers.
-    Immediate,
-}
-
-impl Server {
+impl ProcessServer {
     /// A server that does not run yet, on a port of its own.
-    pub fn new(driver: Arc<Driver>, name: &str, data: PathBuf, log: PathBuf) -> std::io::Result<Server> {
+    pub fn new(place: Arc<Workplace>, name: &str, data: PathBuf, log: PathBuf) -> std::io::Result<ProcessServer> {
         let port = Port::reserve()?;
-        let host = Host { node: name.to_owned(), host: "127.0.0.1".to_owned(), port: port.number() };
-        Ok(Server {
+        let host = Host::new(name, "127.0.0.1", port.number());
+        Ok(ProcessServer {
             host,
             data,
             log,
-            driver,
+            place,
             starting: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
             kept: AtomicBool::new(false),
@@ -113,8 +93,8 @@ impl Server {
     }
 
     /// The run that it belongs to.
-    pub fn driver(&self) -> &Arc<Driver> {
-        &self.driver
+    pub fn place(&self) -> &Arc<Workplace> {
+        &self.place
     }
 
     /// Whether its postmaster runs, frozen or not.
@@ -222,7 +202,7 @@ impl Server {
     /// Lets it outlive the harness. Only sure when the driver was set up so ([`super::Setup::keep`]).
     pub fn keep(&self) -> std::io::Result<()> {
         if let Some(running) = self.running().as_ref() {
-            self.driver.setup.inventory.keep(running.entry)?;
+            self.place.setup.inventory.keep(running.entry)?;
         }
         self.kept.store(true, Ordering::Relaxed);
         Ok(())
@@ -274,7 +254,7 @@ impl Server {
 
     fn note_gone(&self, entry: Id) {
         // An inventory that can no longer be written says too much, never too little.
-        let _ = self.driver.setup.inventory.gone(entry);
+        let _ = self.place.setup.inventory.gone(entry);
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Arc<Running>>> {
@@ -283,29 +263,10 @@ impl Server {
 }
 
 /// The net below `stop` and `kill`, for a panic or a cancelled trial.
-impl Drop for Server {
+impl Drop for ProcessServer {
     fn drop(&mut self) {
         if self.is_running() && !self.kept.load(Ordering::Relaxed) {
             self.hunt().end(Duration::ZERO, Duration::from_secs(2));
-        }
-    }
-}
-
-impl Part {
-    /// How the process calls itself in its title, after the server's `cluster_name`.
-    fn role(self) -> Option<&'static str> {
-        match self {
-            Part::Server => None,
-            Part::WalReceiver => Some("walreceiver"),
-            Part::WalSenders => Some("walsender"),
-        }
-    }
-
-    fn in_words(self) -> &'static str {
-        match self {
-            Part::Server => "process",
-            Part::WalReceiver => "WAL receiver",
-            Part::WalSenders => "WAL sender",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Starting a server: spawned directly, ready when a login gets a row, failed when the child dies.
 
-use super::process::{Running, Server};
+use super::process::{ProcessServer, Running};
 use crate::base::child::{Child, Orphaned};
 use crate::base::exec::{in_words, plain_environment};
 use crate::base::wait::{self, Poll, WaitError};
@@ -53,7 +53,7 @@ impl fmt::Display for StartError {
     }
 }
 
-impl Server {
+impl ProcessServer {
     /// Starts the server and waits until a login gets a row. Returns how long that took.
     ///
     /// When it fails, nothing of the server is left running.
@@ -97,7 +97,7 @@ impl Server {
     }
 
     async fn spawn(&self) -> io::Result<Arc<Running>> {
-        let setup = &self.driver.setup;
+        let setup = &self.place.setup;
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(setup.programs.path("postgres"));
         command.arg("-D").arg(&self.data).current_dir(&self.data).stdin(Stdio::null());
@@ -116,7 +116,7 @@ impl Server {
     }
 
     async fn accepts_login(&self) -> Result<(), String> {
-        let login = self.driver.login("pgbench-rs start");
+        let login = self.place.login("pgbench-rs start");
         let look = || async {
             let client = match connect(&self.host, &login, ATTEMPT).await {
                 Ok(client) => client,
@@ -127,7 +127,7 @@ impl Server {
                 Err(error) => Poll::not_yet(whole(&error)),
             }
         };
-        match wait::until(self.driver.setup.start_limit, EVERY, look).await {
+        match wait::until(self.place.setup.start_limit, EVERY, look).await {
             Ok(()) => Ok(()),
             Err(WaitError::Timeout { last_status, .. }) => Err(format!("last answer: {last_status}")),
         }

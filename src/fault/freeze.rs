@@ -45,8 +45,11 @@ impl Freeze {
 }
 
 /// Lets frozen processes go on; those that were killed meanwhile (fenced) need no thaw.
-pub(super) fn thaw(parts: Vec<(Arc<Node>, Part)>) {
+pub(super) async fn thaw(parts: Vec<(Arc<Node>, Part)>) -> Result<(), FaultError> {
+    let mut first = Ok(());
     for (node, part) in parts {
-        node.thaw(part);
+        let thawed = node.thaw(part).await.map(drop);
+        first = first.and(thawed.map_err(|source| FaultError::failed("cannot thaw", &node.name, source)));
     }
+    first
 }

@@ -199,10 +199,7 @@ impl Undo {
         match self {
             Undo::Nothing => Ok(()),
             Undo::Start(nodes) => stop::start_again(nodes, reach).await,
-            Undo::Thaw(parts) => {
-                freeze::thaw(parts);
-                Ok(())
-            }
+            Undo::Thaw(parts) => freeze::thaw(parts).await,
             Undo::ResumeReplay(nodes) => pause_replay::resume(nodes, reach).await,
         }
     }

@@ -4,7 +4,7 @@ use crate::base::Name;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::node::Node;
-use crate::driver::process::Shutdown;
+use crate::driver::Shutdown;
 use crate::failover::{Act, Action, Completion, Done};
 use crate::pg::connect::connect;
 use crate::pg::{Login, Lsn};

@@ -16,9 +16,13 @@ pub mod wire;
 pub use lsn::Lsn;
 
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A server as another host would name it: never a socket path, never a pid.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+///
+/// Two are equal when they name the same node, address and port, however they are reached.
+#[derive(Clone, Debug)]
 pub struct Host {
     /// The node's name in the scenario.
     pub node: String,
@@ -26,6 +30,36 @@ pub struct Host {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// The address of this machine from which it is connected to; absent: the system chooses.
+    pub from: Option<IpAddr>,
+    /// How a server that somebody else runs is logged in to; absent: as to all servers of the run, in plain TCP.
+    pub access: Option<Arc<Access>>,
+}
+
+impl Host {
+    /// A server of the run's own, reached directly.
+    pub fn new(node: impl Into<String>, host: impl Into<String>, port: u16) -> Host {
+        Host { node: node.into(), host: host.into(), port, from: None, access: None }
+    }
+}
+
+impl PartialEq for Host {
+    fn eq(&self, other: &Host) -> bool {
+        (&self.node, &self.host, self.port) == (&other.node, &other.host, other.port)
+    }
+}
+
+impl Eq for Host {}
+
+/// What a connection string says beside host and port.
+#[derive(Debug)]
+pub struct Access {
+    /// Role name.
+    pub user: String,
+    /// Its password, if one was found.
+    pub password: Option<Secret>,
+    /// Database.
+    pub dbname: String,
 }
 
 /// Who connects, and to which database.

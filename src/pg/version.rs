@@ -1,6 +1,6 @@
 //! Versions of the server.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,6 +17,55 @@ impl Version {
     /// Reads what `postgres --version` prints: `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
     pub fn of_program(printed: &str) -> Option<Version> {
         printed.split_once("(PostgreSQL)")?.1.split_ascii_whitespace().next()?.parse().ok()
+    }
+}
+
+/// A major version of PostgreSQL, 13 or later, written `17` or `"17"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Major(pub u32);
+
+impl fmt::Display for Major {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl FromStr for Major {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(major) if (13..100).contains(&major) => Ok(Major(major)),
+            _ => Err(format!("`{text}` is no major version of PostgreSQL from 13 on; write it as `\"17\"`")),
+        }
+    }
+}
+
+impl Serialize for Major {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Major {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl de::Visitor<'_> for Visit {
+            type Value = Major;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a major version such as \"17\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Major, E> {
+                text.parse().map_err(E::custom)
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Major, E> {
+                number.to_string().parse().map_err(E::custom)
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Major, E> {
+                number.to_string().parse().map_err(E::custom)
+            }
+        }
+        from.deserialize_any(Visit)
     }
 }
 

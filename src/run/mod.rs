@@ -10,11 +10,12 @@ mod trial;
 
 use crate::base::index::Index;
 use crate::base::inventory::Inventory;
-use crate::base::watchdog::Watchdog;
-use crate::base::{clean, disk, units::Size};
+use crate::base::{disk, units::Size};
+use crate::clean;
+use crate::clean::watchdog::Watchdog;
 use crate::cluster::template::Template;
 use crate::driver::start::whole;
-use crate::driver::{Driver, Setup, default_work, server_user};
+use crate::driver::{Setup, Workplace, default_work, server_user};
 use crate::etl;
 use crate::pg::programs::Programs;
 use crate::plan::Plan;
@@ -68,7 +69,7 @@ pub struct Done {
 
 /// Where a run happens: its servers' driver, its templates, its progress.
 struct Lab {
-    driver: Arc<Driver>,
+    driver: Arc<Workplace>,
     /// By scale of pgbench's tables.
     templates: BTreeMap<Option<u32>, Template>,
     progress: Arc<Progress>,
@@ -160,7 +161,7 @@ async fn trials(
     stop: &Stop,
 ) -> anyhow::Result<Vec<String>> {
     let keep = setup.keep;
-    let driver = Driver::open(setup).await?;
+    let driver = Workplace::open(setup).await?;
     let mut lab = Lab {
         driver,
         templates: BTreeMap::new(),

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 /// The rooms by group, lowest first.
 const GROUPS: &[&[&str]] = &[
     &["base"],
-    &["metric", "pg"],
+    &["metric", "pg", "net"],
     &["driver"],
+    &["clean"],
     &["cluster", "failover"],
     &["etl", "workload", "sampler", "sink", "manager"],
     &["fault", "probe"],

@@ -33,7 +33,7 @@ impl Primary {
             assert!(Instant::now() < limit, "the test server did not start");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let host = Host { node: "a".into(), host: "127.0.0.1".into(), port };
+        let host = Host::new("a", "127.0.0.1", port);
         Primary { host, child, _dir: dir }
     }
 

@@ -239,7 +239,7 @@ async fn a_pool_passes_by_a_host_that_hangs() {
     // The system takes connections to it, and nobody ever answers, as with a frozen server.
     let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = silent.local_addr().expect("its address").port();
-    let hangs = Host { node: "hangs".into(), host: "127.0.0.1".into(), port };
+    let hangs = Host::new("hangs", "127.0.0.1", port);
     let hosts = vec![hangs, server.host.clone()];
     for (target, mix) in
         [(Target::Writable(hosts.clone()), Mix::SimpleUpdate(SCALE)), (Target::Nodes(hosts), Mix::SelectOnly(SCALE))]

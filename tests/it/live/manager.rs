@@ -1,15 +1,15 @@
 //! The manager over real servers: a failover, a switchover and back, a switchover that cannot be.
 
-use pgbench_rs::base::clean;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::hunt::Hunt;
 use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::Inventory;
+use pgbench_rs::clean;
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
-use pgbench_rs::driver::process::Part;
-use pgbench_rs::driver::{self, Driver, Setup};
+use pgbench_rs::driver::Part;
+use pgbench_rs::driver::{self, Setup, Workplace};
 use pgbench_rs::failover::Phase;
 use pgbench_rs::manager::{Builtin, Detect, Fence, Outcome, Running, SwitchoverError};
 use pgbench_rs::metric::Event;
@@ -52,7 +52,7 @@ impl Lab {
             start_limit: LIMIT,
             keep: false,
         };
-        let driver = Driver::open(setup).await.expect("a work directory");
+        let driver = Workplace::open(setup).await.expect("a work directory");
         let fill = |client: tokio_postgres::Client| async move {
             client.batch_execute("CREATE TABLE t (n int)").await?;
             Ok(())
@@ -207,7 +207,7 @@ async fn a_switchover_to_a_standby_that_hangs_is_rolled_back() {
     let done = lab.manager.switchover(Some("s1".to_owned()), Duration::from_secs(2)).await;
     assert!(matches!(&done, Err(SwitchoverError::Failed(reason)) if reason.contains("s1 did not receive")), "{done:?}");
     lab.until("a", "INSERT INTO t VALUES (1)", "1").await;
-    lab.cluster.node("s1").expect("s1").thaw(Part::WalReceiver);
+    lab.cluster.node("s1").expect("s1").thaw(Part::WalReceiver).await.expect("thaw");
     lab.until("s1", "SELECT count(*) FROM t", "1").await;
     let outcome = lab.end().await;
     assert_eq!((outcome.primary.as_str(), outcome.phase), ("a", Phase::Stable));
@@ -222,7 +222,7 @@ async fn a_stop_that_hangs_is_rolled_back_too() {
     let done = lab.manager.switchover(Some("s1".to_owned()), Duration::from_secs(2)).await;
     assert!(matches!(&done, Err(SwitchoverError::Failed(reason)) if reason.contains("primary again")), "{done:?}");
     lab.until("a", "INSERT INTO t VALUES (2)", "1").await;
-    lab.cluster.node("s2").expect("s2").thaw(Part::WalReceiver);
+    lab.cluster.node("s2").expect("s2").thaw(Part::WalReceiver).await.expect("thaw");
     for standby in ["s1", "s2"] {
         lab.until(standby, "SELECT count(*) FROM t", "2").await;
     }

@@ -69,7 +69,7 @@ impl Standby {
         server.arg("-D").arg(&data).args(["-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
         server.args(["-p", &port.to_string(), "-c", "wal_retrieve_retry_interval=100ms"]);
         let child = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres starts");
-        Standby { host: Host { node: node.into(), host: "127.0.0.1".into(), port }, child, _dir: dir }
+        Standby { host: Host::new(node, "127.0.0.1", port), child, _dir: dir }
     }
 }
 

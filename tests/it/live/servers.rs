@@ -2,19 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
 
-use pgbench_rs::base::clean;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::hunt::Hunt;
 use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::base::proc;
 use pgbench_rs::base::shm::{self, Segment};
-use pgbench_rs::base::watchdog::Watchdog;
+use pgbench_rs::clean;
+use pgbench_rs::clean::watchdog::Watchdog;
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::{Node, NodeSpec};
 use pgbench_rs::cluster::template::Template;
-use pgbench_rs::driver::process::{Part, Shutdown};
-use pgbench_rs::driver::{self, Driver, Setup};
+use pgbench_rs::driver::{self, Setup, Workplace};
+use pgbench_rs::driver::{Part, Shutdown};
 use pgbench_rs::fault::{Fault, Kill, PauseReplay, Reach};
 use pgbench_rs::pg::connect::connect;
 use pgbench_rs::pg::programs::Programs;
@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A run of its own, with its own index.
 struct Lab {
     index: Index,
-    driver: Arc<Driver>,
+    driver: Arc<Workplace>,
     inventory: Arc<Inventory>,
     template: Template,
 }
@@ -48,7 +48,7 @@ impl Lab {
         Lab { index, driver, inventory, template }
     }
 
-    async fn driver(root: &Path, keep: bool, start_limit: Duration) -> (Index, Arc<Driver>, Arc<Inventory>) {
+    async fn driver(root: &Path, keep: bool, start_limit: Duration) -> (Index, Arc<Workplace>, Arc<Inventory>) {
         let index = Index::at(root.join("state"));
         fs::create_dir_all(root.join("results")).unwrap();
         let inventory = Inventory::create(&index, &root.join("results/inventory.jsonl"), "run-1").unwrap();
@@ -62,7 +62,7 @@ impl Lab {
             start_limit,
             keep,
         };
-        (index, Driver::open(setup).await.expect("a work directory"), inventory)
+        (index, Workplace::open(setup).await.expect("a work directory"), inventory)
     }
 
     async fn up(&self, nodes: &[NodeSpec]) -> Cluster {
@@ -287,7 +287,7 @@ async fn freezing_stops_what_it_names_and_a_frozen_server_stops() {
         // Streaming takes a millisecond; three hundred times that is no noise.
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(count(&on_s).await, rows, "{part:?} was frozen and the row arrived");
-        assert_eq!(node.thaw(part), 1);
+        assert_eq!(node.thaw(part).await.expect("thaw"), 1);
         rows += 1;
         let began = Instant::now();
         while count(&on_s).await != rows {

@@ -2,8 +2,7 @@
 //! closes without a farewell the harness was killed, and the watchdog kills every process that the
 //! inventory names, frozen ones too. It removes nothing; that is for `pgbench-rs clean`.
 
-use super::clean;
-use super::inventory::Estate;
+use crate::base::inventory::Estate;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -81,7 +80,7 @@ pub fn main(inventory: &Path) -> ExitCode {
 
 fn act(estate: &mut Estate) -> io::Result<()> {
     let contents = estate.contents()?;
-    let mut hunt = clean::hunt(&contents, |entry| !entry.kept);
+    let mut hunt = super::hunt(&contents, |entry| !entry.kept);
     let left = hunt.end(QUIET, LIMIT);
     if left.is_empty() {
         for entry in contents.entries.iter().filter(|entry| !entry.gone && !entry.kept && entry.thing.is_process()) {

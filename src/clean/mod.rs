@@ -4,10 +4,12 @@
 //! named program inside a named directory. A directory must lie where the inventory says it must, be
 //! reached without symbolic links, and bear the run's mark.
 
-use super::hunt::Hunt;
-use super::index::{Index, IndexEntry, copy_of, leave};
-use super::inventory::{Contents, Entry, Estate, Id, Inventory, MARK, Owner, Thing};
-use super::proc::{self, Stat};
+pub mod watchdog;
+
+use crate::base::hunt::Hunt;
+use crate::base::index::{Index, IndexEntry, copy_of, leave};
+use crate::base::inventory::{Contents, Entry, Estate, Id, Inventory, MARK, Owner, Thing};
+use crate::base::proc::{self, Stat};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -134,7 +136,7 @@ pub fn hunt(contents: &Contents, which: impl Fn(&Entry) -> bool) -> Hunt {
             Thing::Process { identity, .. } => hunt.process(*identity),
             Thing::Command { identity, .. } => hunt.session(*identity),
             Thing::Directory { path, program: Some(program), .. } => hunt.directory(path.clone(), program.clone()),
-            Thing::Directory { .. } => {}
+            _ => {}
         }
     }
     hunt
@@ -168,6 +170,7 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
                 !blocked.contains(path)
             }
             Thing::Process { .. } | Thing::Command { .. } => left.is_empty(),
+            _ => false,
         };
         if done && let Err(error) = gone(entry.id) {
             undone.errors.push(error.to_string());

@@ -1,0 +1,150 @@
+//! A server, however it exists, and what can be done to it.
+
+use super::Workplace;
+use super::outcome::{Killed, Proof, SignalError, Stopped};
+use super::process::ProcessServer;
+use super::start::StartError;
+use crate::pg::Host;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which processes of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of them.
+    Server,
+    /// A standby's WAL receiver.
+    WalReceiver,
+    /// The WAL senders, one for each standby and each `pg_basebackup`.
+    WalSenders,
+}
+
+/// How a server is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// SIGINT: rolls back what is open, writes a shutdown checkpoint, sends the rest of the WAL.
+    Fast,
+    /// SIGQUIT: exits at once; the next start recovers.
+    Immediate,
+}
+
+impl Part {
+    /// How the process calls itself in its title, after the server's `cluster_name`.
+    pub(super) fn role(self) -> Option<&'static str> {
+        match self {
+            Part::Server => None,
+            Part::WalReceiver => Some("walreceiver"),
+            Part::WalSenders => Some("walsender"),
+        }
+    }
+
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Part::Server => "process",
+            Part::WalReceiver => "WAL receiver",
+            Part::WalSenders => "WAL sender",
+        }
+    }
+}
+
+/// A server: somewhere, something that at times listens.
+#[derive(Debug)]
+pub enum Server {
+    /// Processes of this machine.
+    Process(ProcessServer),
+}
+
+impl Server {
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.host().node
+    }
+
+    /// Where it listens.
+    pub fn host(&self) -> &Host {
+        match self {
+            Server::Process(server) => &server.host,
+        }
+    }
+
+    /// The run that it belongs to.
+    pub fn place(&self) -> &Arc<Workplace> {
+        match self {
+            Server::Process(server) => server.place(),
+        }
+    }
+
+    /// The server's own log.
+    pub fn log(&self) -> &Path {
+        match self {
+            Server::Process(server) => &server.log,
+        }
+    }
+
+    /// Starts the server and waits until a login gets a row. Returns how long that took.
+    ///
+    /// When it fails, nothing of the server is left running.
+    pub async fn start(&self) -> Result<Duration, StartError> {
+        match self {
+            Server::Process(server) => server.start().await,
+        }
+    }
+
+    /// Whether it runs, frozen or not.
+    pub fn is_running(&self) -> bool {
+        match self {
+            Server::Process(server) => server.is_running(),
+        }
+    }
+
+    /// Kills (SIGKILL) every process of it, and returns when nothing of it is left.
+    pub async fn kill(&self) -> Result<Killed, SignalError> {
+        match self {
+            Server::Process(server) => server.kill().await,
+        }
+    }
+
+    /// Kills everything and says how it is known that nothing is left.
+    pub async fn fence(&self) -> Result<Proof, SignalError> {
+        match self {
+            Server::Process(server) => server.fence().await,
+        }
+    }
+
+    /// Tells it to stop; after `limit` it is killed. A frozen server is thawed; frozen parts of a server that
+    /// runs stay frozen, which may well use up the limit.
+    pub async fn stop(&self, how: Shutdown, limit: Duration) -> Result<Stopped, SignalError> {
+        match self {
+            Server::Process(server) => server.stop(how, limit).await,
+        }
+    }
+
+    /// Stops the processes of `part` where they stand, and returns how many, once all have stopped.
+    pub async fn freeze(&self, part: Part) -> Result<usize, SignalError> {
+        match self {
+            Server::Process(server) => server.freeze(part).await,
+        }
+    }
+
+    /// Lets the frozen processes of `part` go on. Returns how many there were.
+    pub async fn thaw(&self, part: Part) -> Result<usize, SignalError> {
+        match self {
+            Server::Process(server) => Ok(server.thaw(part)),
+        }
+    }
+
+    /// That it ended when nobody had told it to, the first time that this happened, with the end of its log.
+    pub fn own_end(&self) -> Option<&str> {
+        match self {
+            Server::Process(server) => server.own_end(),
+        }
+    }
+
+    /// Lets it outlive the harness. Only sure when the run was set up so ([`super::Setup::keep`]).
+    pub fn keep(&self) -> std::io::Result<()> {
+        match self {
+            Server::Process(server) => server.keep(),
+        }
+    }
+}
