@@ -21,9 +21,11 @@ pub use server::{Part, Server, Shutdown};
 
 use crate::base::exec::{self, CommandError};
 use crate::base::inventory::{Id, Inventory};
+use crate::base::units::Size;
 use crate::base::user::User;
 use crate::pg::programs::Programs;
 use crate::pg::{Login, conf};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -35,6 +37,50 @@ use std::time::Duration;
 const SUPERUSER: &str = "postgres";
 /// Whose processes, standing in a data directory, are the server's.
 pub const SERVER_PROGRAM: &str = "postgres";
+
+/// How a server exists: `driver = { kind = … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// Processes of this machine, children of the harness.
+    Process(Process),
+}
+
+impl Default for Driver {
+    fn default() -> Self {
+        Driver::Process(Process::default())
+    }
+}
+
+/// Settings of [`Driver::Process`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// How servers and clients reach each other; absent: over loopback, unless packets are to vanish.
+    #[serde(default)]
+    pub network: Option<Network>,
+}
+
+/// The network of servers that are processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// 127.0.0.1, a port each.
+    Loopback,
+    /// A network namespace each, on a bridge of the run's own.
+    Namespaces,
+}
+
+/// What a container may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most memory, swap excluded.
+    pub memory: Option<Size>,
+    /// Most processor time, in processors.
+    pub cpus: Option<f64>,
+    /// Size of `/dev/shm`.
+    pub shm_size: Option<Size>,
+}
 
 /// What a run's servers have in common, as asked for.
 #[derive(Debug)]

@@ -32,6 +32,8 @@ struct Tagged {
     example: &'static str,
 }
 
+const DRIVER: Tagged =
+    Tagged { key: "driver", kinds: "`process`, `docker`, `external`", example: "driver = { kind = \"docker\" }" };
 const MANAGER: Tagged =
     Tagged { key: "manager", kinds: "`builtin`, `none`", example: "manager = { kind = \"builtin\" }" };
 const MIX: Tagged = Tagged {
@@ -89,6 +91,10 @@ struct Reader {
 impl Reader {
     fn retag_all(&mut self, root: &mut DeTable<'_>) {
         self.retag(root, WHOLE, "manager", &MANAGER);
+        self.retag(root, WHOLE, "driver", &DRIVER);
+        for (span, table) in tables_in(root.get_mut("node")) {
+            self.retag(table, span, "node", &DRIVER);
+        }
         for (span, table) in tables_in(root.get_mut("load")) {
             self.retag(table, span.clone(), "load", &MIX);
             self.retag(table, span, "load", &PROFILE);

@@ -78,7 +78,7 @@ impl Lab {
             Cluster::up(&driver, "trial-1", &template, &nodes).await.unwrap_or_else(|error| panic!("{error}"));
         let cluster = Arc::new(cluster);
         let (clock, (events, received)) = (Clock::start(), mpsc::unbounded_channel());
-        let settings = Builtin { detect: Detect::default(), fence: Fence::Driver, automatic: true };
+        let settings = Builtin { detect: Detect::default(), fence: Fence::Driver, site: None, automatic: true };
         let synchronous = StandbyNames::parse(synchronous).expect("a value");
         let manager = Running::start(settings, cluster.clone(), synchronous, clock, events).await.expect("a manager");
         Lab { root, inventory, cluster, clock, events: received, manager }
