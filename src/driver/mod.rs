@@ -11,6 +11,7 @@
 //!
 //! The servers' logs are written directly where the results are kept (`nodes/<trial>/<node>/postgresql.log`).
 
+pub mod docker;
 pub mod outcome;
 pub mod port;
 pub mod process;
