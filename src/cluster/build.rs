@@ -4,6 +4,7 @@
 use super::node::{Node, NodeSpec};
 use super::settings::{self, Mismatch};
 use super::template::{CONF, FillError, Template};
+use super::ways::{Ways, WaysSpec};
 use super::{Cluster, Made};
 use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
@@ -50,6 +51,9 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
+    /// A proxy could not be laid on a way.
+    #[error("a proxy could not listen: {0}")]
+    Proxy(io::Error),
     /// A helper command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -126,16 +130,19 @@ impl Cluster {
         trial: &str,
         template: &Template,
         nodes: &[NodeSpec],
+        ways: &WaysSpec,
     ) -> Result<Cluster, BuildError> {
         let specs = in_order(nodes)?;
         let mut cluster = Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
+            ways: Ways::default(),
+            parties: ways.parties.clone(),
             place: place.clone(),
             made: Vec::new(),
             kept: AtomicBool::new(false),
         };
-        match cluster.build(trial, template, &specs).await {
+        match cluster.build(trial, template, &specs, ways).await {
             Ok(()) => Ok(cluster),
             Err(cause) => match cluster.down().await {
                 Ok(()) => Err(cause),
@@ -144,11 +151,26 @@ impl Cluster {
         }
     }
 
-    async fn build(&mut self, trial: &str, template: &Template, specs: &[&NodeSpec]) -> Result<(), BuildError> {
+    async fn build(
+        &mut self,
+        trial: &str,
+        template: &Template,
+        specs: &[&NodeSpec],
+        ways: &WaysSpec,
+    ) -> Result<(), BuildError> {
         let trial_dir = self.make(&self.place.dir().join(trial), &self.place.dir.clone(), None)?;
         for spec in specs {
             let node = self.prepare(trial, &trial_dir, template, spec, specs.len()).await?;
+            self.ways.nodes.insert(node.name.clone(), node.host.clone());
             self.nodes.push(Arc::new(node));
+        }
+        let own = vec![None; ways.slow.len()];
+        self.ways.lay(&ways.slow, &own).await.map_err(BuildError::Proxy)?;
+        for spec in specs {
+            if let (Some(node), Some(upstream)) = (self.node(&spec.name), self.upstream(spec)) {
+                let followed = node.follow_on_start(&self.way(node, upstream));
+                followed.map_err(|error| io_at(&node.dir)(io::Error::other(error.to_string())))?;
+            }
         }
         self.sync().await?;
         for spec in specs {
@@ -205,9 +227,6 @@ impl Cluster {
         let conf = node.dir.join(CONF);
         let settings = settings::of_node(spec, &node.host, nodes);
         place.write(&conf, &conf::postgresql_conf(&settings)).map_err(io_at(&conf))?;
-        if let Some(upstream) = self.upstream(spec) {
-            node.follow_on_start(upstream).map_err(|error| io_at(&node.dir)(io::Error::other(error.to_string())))?;
-        }
         Ok(node)
     }
 

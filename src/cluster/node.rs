@@ -157,12 +157,13 @@ impl Node {
         self.slot.then(|| self.name.chars().map(letter).collect())
     }
 
-    /// The value of `primary_conninfo` by which it follows `upstream`.
-    pub fn primary_conninfo(&self, upstream: &Node) -> String {
+    /// The value of `primary_conninfo` by which it follows `upstream`, as [`Cluster::way`](super::Cluster::way)
+    /// says it is reached.
+    pub fn primary_conninfo(&self, upstream: &Host) -> String {
         let (login, passfile) = (self.server.place().login(&self.name), self.server.place().passfile());
         conf::conninfo(&[
-            ("host", &upstream.host.host),
-            ("port", &upstream.host.port.to_string()),
+            ("host", &upstream.host),
+            ("port", &upstream.port.to_string()),
             ("user", &login.user),
             ("passfile", &passfile.to_string_lossy()),
             ("application_name", &self.name),
@@ -177,7 +178,7 @@ impl Node {
     /// Makes a stopped node a standby of `upstream` when it starts next: `standby.signal`, and
     /// `primary_conninfo` and `primary_slot_name` in `postgresql.auto.conf`, where a change by
     /// `ALTER SYSTEM` would be too. The slot itself is not created.
-    pub fn follow_on_start(&self, upstream: &Node) -> Result<(), StoppedError> {
+    pub fn follow_on_start(&self, upstream: &Host) -> Result<(), StoppedError> {
         if self.is_running() {
             return Err(StoppedError::Running(self.name.clone()));
         }

@@ -22,7 +22,6 @@ pub use server::{Part, Server, Shutdown};
 
 use crate::base::exec::{self, CommandError};
 use crate::base::inventory::{Id, Inventory};
-use crate::base::units::Size;
 use crate::base::user::User;
 use crate::pg::programs::Programs;
 use crate::pg::{Login, conf};
@@ -45,6 +44,18 @@ pub const SERVER_PROGRAM: &str = "postgres";
 pub enum Driver {
     /// Processes of this machine, children of the harness.
     Process(Process),
+    /// Containers of a Docker engine.
+    Docker(docker::Docker),
+}
+
+impl Driver {
+    /// Its kind, as written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Driver::Process(_) => "process",
+            Driver::Docker(_) => "docker",
+        }
+    }
 }
 
 impl Default for Driver {
@@ -70,17 +81,6 @@ pub enum Network {
     Loopback,
     /// A network namespace each, on a bridge of the run's own.
     Namespaces,
-}
-
-/// What a container may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Most memory, swap excluded.
-    pub memory: Option<Size>,
-    /// Most processor time, in processors.
-    pub cpus: Option<f64>,
-    /// Size of `/dev/shm`.
-    pub shm_size: Option<Size>,
 }
 
 /// What a run's servers have in common, as asked for.

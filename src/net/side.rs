@@ -236,11 +236,10 @@ mod tests {
         assert_eq!(names(&one), ["s1"]);
         assert_eq!(names(&other), ["a", "s2", "clients", "clients at x", "manager"]);
         let (one, other) = parties((&side(&["site:x"]), &side(&["site:y"])), &all(), Some(&roles));
-        assert_eq!((names(&one), names(&other)), (vec!["a".into(), "clients at x".into()], vec![
-            "s1".to_owned(),
-            "s2".into(),
-            "manager".into()
-        ]));
+        assert_eq!(
+            (names(&one), names(&other)),
+            (vec!["a".into(), "clients at x".into()], vec!["s1".to_owned(), "s2".into(), "manager".into()])
+        );
     }
 
     #[test]

@@ -170,10 +170,11 @@ impl Lab {
             return ended.otherwise(Status::Interrupted, "interrupted before its template was made".into());
         };
         let specs: Vec<NodeSpec> = scenario.nodes().into_iter().map(spec).collect();
+        let ways = scenario.ways();
         let mut asked = stop.clone();
         let position = trial.position.to_string();
         let cluster = tokio::select! {
-            cluster = Cluster::up(&self.driver, &position, template, &specs) => cluster,
+            cluster = Cluster::up(&self.driver, &position, template, &specs, &ways) => cluster,
             // What stands half built is undone from the inventory at the end of the run.
             () = asked.wait() => return ended.otherwise(Status::Interrupted, "interrupted while servers started".into()),
         };

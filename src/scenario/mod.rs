@@ -21,6 +21,7 @@ mod shape;
 pub mod shipped;
 mod source;
 pub mod topology;
+mod ways;
 
 use crate::base::{
     Name,

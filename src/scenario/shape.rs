@@ -45,7 +45,8 @@ const PROFILE: Tagged =
     Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
 const ACT: Tagged = Tagged {
     key: "act",
-    kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`",
+    kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
+            `stall`, `fill_disk`, `slow_disk`",
     example: "act = { kind = \"kill\", of = \"@primary\" }",
 };
 

@@ -3,7 +3,8 @@
 use super::{Role, Scenario, Step};
 use crate::base::Name;
 use crate::base::units::Size;
-use crate::driver::{Driver, Limits};
+use crate::driver::Driver;
+use crate::driver::docker::Limits;
 use crate::pg::version::Major;
 use indexmap::IndexMap;
 use serde::Serialize;
