@@ -234,6 +234,7 @@ mod tests {
             priority: 100,
             settings: Vec::new(),
             dir: None,
+            version: None,
         };
         let host = Host::new("a", "127.0.0.1", 1);
         for (nodes, senders) in [(1, "10"), (5, "10"), (12, "17")] {

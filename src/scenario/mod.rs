@@ -25,6 +25,7 @@ pub mod topology;
 use crate::base::{Name, units::Time};
 use crate::fault::Fault;
 use crate::manager::Manager;
+use crate::pg::version::Major;
 use crate::probe::Probes;
 use crate::sampler::Sample;
 use crate::workload::Load;
@@ -122,6 +123,9 @@ pub struct Node {
     /// Where its data directory goes, for another file system than `--work`'s.
     #[serde(default)]
     pub dir: Option<PathBuf>,
+    /// The server's version, if not that of all.
+    #[serde(default)]
+    pub version: Option<Major>,
 }
 
 /// A server's role when the cluster starts.
@@ -138,6 +142,9 @@ pub enum Role {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Postgres {
+    /// The servers' version; absent: the newest that there is.
+    #[serde(default)]
+    pub version: Option<Major>,
     /// Settings of every node. `@nodes` in a value stands for the quoted names of all nodes.
     #[serde(default)]
     pub settings: Settings,

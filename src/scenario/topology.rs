@@ -2,6 +2,7 @@
 
 use super::{Role, Scenario, Step};
 use crate::base::Name;
+use crate::pg::version::Major;
 use indexmap::IndexMap;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub struct NodePlan {
     pub settings: IndexMap<String, String>,
     /// The folder in which its data directory is made, if not under `--work`.
     pub dir: Option<PathBuf>,
+    /// The server's version, its own over that of all; absent: the newest that there is.
+    pub version: Option<Major>,
 }
 
 /// What stands in a setting for the quoted names of all nodes.
@@ -77,6 +80,7 @@ impl Scenario {
                     .map(|(setting, value)| (setting.to_lowercase(), value.to_string().replace(ALL_NODES, &all)))
                     .collect(),
                 dir: node.dir.clone(),
+                version: node.version.or(self.postgres.version),
             })
         };
         names.into_iter().filter_map(plan).collect()

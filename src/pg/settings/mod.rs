@@ -67,7 +67,7 @@ enum Kind {
         min: f64,
         max: f64,
     },
-    /// One of these, separated by `, `.
+    /// One of these, separated by `, `; after a `; ` those that the server takes and does not show.
     Word(&'static str),
     /// Nothing: it can only be read.
     Fixed,
@@ -157,12 +157,14 @@ impl Row {
             Kind::Truth if boolean(value).is_some() => None,
             Kind::Truth => no_value("it can be `on` or `off`".to_owned()),
             Kind::Word(words) => {
-                let words = || words.split(", ");
+                let shown = words.split(';').next().unwrap_or_default().split(", ");
+                let taken = words.split("; ").flat_map(|words| words.split(", "));
                 // What can be `on` can be any other truth, too.
-                let truth = boolean(value).is_some() && words().any(|word| word == "on");
-                let taken = truth || words().any(|word| word.eq_ignore_ascii_case(value.trim()));
-                let list = || words().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-                if taken { None } else { no_value(format!("it can be {}", list())) }
+                let truth = boolean(value).is_some() && shown.clone().any(|word| word == "on");
+                if truth || taken.into_iter().any(|word| word.eq_ignore_ascii_case(value.trim())) {
+                    return None;
+                }
+                no_value(format!("it can be {}", shown.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")))
             }
             Kind::Whole { unit, min, max } => match number(value, Some(unit)) {
                 _ if is_octal(value) => None,

@@ -7,6 +7,7 @@ mod phases;
 mod sessions;
 mod settings;
 mod traffic;
+mod versions;
 
 use super::Scenario;
 pub(super) use claims::{design, unmeasured};
@@ -67,6 +68,7 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
         nodes::nodes(scenario, &mut findings);
     }
     if whole(&["node", "postgres"]) {
+        versions::versions(scenario, &mut findings);
         settings::settings(scenario, &mut findings);
     }
     if whole(&["load"]) {
