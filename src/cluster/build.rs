@@ -14,6 +14,7 @@ use crate::driver::start::{StartError, whole};
 use crate::driver::{SERVER_PROGRAM, Server, Workplace};
 use crate::pg::conf;
 use crate::pg::connect::{ConnectError, connect};
+use crate::pg::programs::ProgramsError;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub enum BuildError {
     /// The nodes do not make a cluster.
     #[error("{0}")]
     Topology(String),
+    /// There are no programs of a node's version.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
     /// A setting is the driver's own business.
     #[error("node `{node}`: `{setting}` cannot be set: {why}")]
     Reserved {
@@ -221,7 +225,13 @@ impl Cluster {
         template.copy(&place, &data).await?;
         let logs = place.setup.logs.join(trial).join(&spec.name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
-        let server = ProcessServer::new(place.clone(), &spec.name, data.clone(), logs.join("postgresql.log"));
+        let programs = place.setup.installed.choose(spec.version)?.clone();
+        if programs.major() != template.version() {
+            let (node, own, made) = (&spec.name, programs.major(), template.version());
+            let why = format!("node `{node}` is of version {own} and cannot run on what version {made} made");
+            return Err(BuildError::Topology(why));
+        }
+        let server = ProcessServer::new(place.clone(), programs, &spec.name, data.clone(), logs.join("postgresql.log"));
         let server = Server::Process(server.map_err(io_at(&dir))?);
         let node = Node::new(spec, data, server);
         let conf = node.dir.join(CONF);
@@ -334,6 +344,7 @@ mod tests {
             priority: 100,
             settings: Vec::new(),
             dir: None,
+            version: None,
         }
     }
 

@@ -3,7 +3,8 @@
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
 use crate::driver::{Part, Server, Shutdown};
-use crate::pg::control::{self, ControlError};
+use crate::pg::control::ControlError;
+use crate::pg::version::Major;
 use crate::pg::{Host, Lsn, conf};
 use std::fs;
 use std::io;
@@ -30,6 +31,8 @@ pub struct NodeSpec {
     pub settings: Vec<(String, String)>,
     /// Where its data directory goes, for another file system than the work directory's.
     pub dir: Option<PathBuf>,
+    /// The server's version; absent: the newest that there is.
+    pub version: Option<Major>,
 }
 
 /// A node of a running cluster. All methods may be called at the same time.
@@ -203,9 +206,11 @@ impl Node {
         if self.is_running() {
             return Err(StoppedError::Running(self.name.clone()));
         }
-        let setup = &self.server.place().setup;
-        let read = control::control_data(&setup.programs, setup.user.as_ref(), &self.dir, &setup.inventory).await;
-        let data = read.map_err(|source| StoppedError::Control { node: self.name.clone(), source })?;
+        let data = self
+            .server
+            .control_data()
+            .await
+            .map_err(|source| StoppedError::Control { node: self.name.clone(), source })?;
         if !data.is_shut_down() {
             return Err(StoppedError::NotShutDown { node: self.name.clone(), state: data.state });
         }

@@ -8,6 +8,8 @@ use crate::clean;
 use crate::driver::process::ProcessServer;
 use crate::driver::{SERVER_PROGRAM, Shutdown, Workplace};
 use crate::pg::connect::connect;
+use crate::pg::programs::Programs;
+use crate::pg::version::Major;
 use crate::pg::{conf, control};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -29,31 +31,40 @@ pub struct Template {
     data: PathBuf,
     path: PathBuf,
     entry: Id,
+    /// The version that made it, and that alone can run on it.
+    version: Major,
 }
 
 /// Whatever may go wrong while a template is filled.
 pub type FillError = Box<dyn Error + Send + Sync>;
 
 impl Template {
-    /// Makes a cluster with the server's defaults, lets `fill` load it over one connection, and shuts
+    /// Makes a cluster of this version (absent: the newest there is) with the server's defaults, lets `fill` load it over one connection, and shuts
     /// it down in order.
     ///
     /// While it is filled `fsync` is off: nobody's data depends on it, and what is copied from it is
     /// written to disk before a trial starts.
-    pub async fn build<F, Filled>(place: &Arc<Workplace>, name: &str, fill: F) -> Result<Template, BuildError>
+    pub async fn build<F, Filled>(
+        place: &Arc<Workplace>,
+        name: &str,
+        version: Option<Major>,
+        fill: F,
+    ) -> Result<Template, BuildError>
     where
         F: FnOnce(Client) -> Filled,
         Filled: Future<Output = Result<(), FillError>>,
     {
+        let programs = place.setup.installed.choose(version)?.clone();
         let wanted = place.dir().join(format!("template-{name}"));
         let made = place.directory(&wanted, place.dir(), Some(SERVER_PROGRAM));
         let (entry, path) = made.map_err(io_at(&wanted))?;
-        let template = Template { data: path.join("data"), path, entry };
-        template.initialize(place).await?;
+        let template = Template { data: path.join("data"), path, entry, version: programs.major() };
+        template.initialize(place, &programs).await?;
 
         let logs = place.setup.logs.join("template").join(name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
-        let server = ProcessServer::new(place.clone(), name, template.data.clone(), logs.join("postgresql.log"));
+        let server =
+            ProcessServer::new(place.clone(), programs, name, template.data.clone(), logs.join("postgresql.log"));
         let server = server.map_err(io_at(&template.data))?;
         let conf = template.data.join(CONF);
         place.write(&conf, &conf::postgresql_conf(&filling(&server))).map_err(io_at(&conf))?;
@@ -67,6 +78,11 @@ impl Template {
             return Err(BuildError::Unclean { template: name.to_owned(), limit: STOP_LIMIT });
         }
         Ok(template)
+    }
+
+    /// The version that made it.
+    pub fn version(&self) -> Major {
+        self.version
     }
 
     /// Copies the data directory to `to`, which exists and is empty; on a file system that can, the
@@ -84,14 +100,13 @@ impl Template {
         place.setup.inventory.gone(self.entry).map_err(io_at(place.setup.inventory.path()))
     }
 
-    async fn initialize(&self, place: &Workplace) -> Result<(), BuildError> {
+    async fn initialize(&self, place: &Workplace, programs: &Programs) -> Result<(), BuildError> {
         place.data_directory(&self.data).map_err(io_at(&self.data))?;
         let login = place.login("");
         let pwfile = place.dir().join("pwfile");
         place.write(&pwfile, login.password.expose()).map_err(io_at(&pwfile))?;
         let setup = &place.setup;
-        let made =
-            control::initdb(&setup.programs, setup.user.as_ref(), &login.user, &pwfile, &self.data, &setup.inventory);
+        let made = control::initdb(programs, setup.user.as_ref(), &login.user, &pwfile, &self.data, &setup.inventory);
         let made = made.await;
         std::fs::remove_file(&pwfile).map_err(io_at(&pwfile))?;
         made?;

@@ -23,7 +23,7 @@ pub use server::{Part, Server, Shutdown};
 use crate::base::exec::{self, CommandError};
 use crate::base::inventory::{Id, Inventory};
 use crate::base::user::User;
-use crate::pg::programs::Programs;
+use crate::pg::programs::Installed;
 use crate::pg::{Login, conf};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -88,8 +88,8 @@ pub enum Network {
 pub struct Setup {
     /// The run's id; its work directory is called so.
     pub run: String,
-    /// The programs of the server's version.
-    pub programs: Programs,
+    /// The programs of every version that its servers have.
+    pub installed: Installed,
     /// Whom servers run as; see [`server_user`].
     pub user: Option<User>,
     /// Where what is created is named.
@@ -223,11 +223,6 @@ impl Workplace {
         &self.dir
     }
 
-    /// The version of its servers' programs and where they are.
-    pub fn programs(&self) -> &Programs {
-        &self.setup.programs
-    }
-
     /// The run's password file, which libpq takes as `passfile` or from `PGPASSFILE`.
     pub fn passfile(&self) -> PathBuf {
         self.dir.join("passfile")
@@ -267,14 +262,13 @@ impl Workplace {
 
     async fn check_reach(&self) -> Result<(), DriverError> {
         let Some(user) = &self.setup.user else { return Ok(()) };
-        let postgres = self.setup.programs.path("postgres");
-        for (path, hint) in [
-            (self.dir.as_path(), "name a directory with --work DIR that this user can reach"),
-            (postgres.as_path(), "name programs with --postgres DIR that this user can run"),
-        ] {
-            exec::reaches(Some(user), path, &self.setup.inventory).await.map_err(|source| {
+        let mut needed = vec![(self.dir.clone(), "name a directory with --work DIR that this user can reach")];
+        let hint = "name programs with --postgres DIR that this user can run";
+        needed.extend(self.setup.installed.iter().map(|programs| (programs.path("postgres"), hint)));
+        for (path, hint) in needed {
+            exec::reaches(Some(user), &path, &self.setup.inventory).await.map_err(|source| {
                 let source = Box::new(source);
-                DriverError::Unreachable { user: user.name.clone(), path: path.to_owned(), hint, source }
+                DriverError::Unreachable { user: user.name.clone(), path: path.clone(), hint, source }
             })?;
         }
         Ok(())

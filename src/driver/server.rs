@@ -5,6 +5,7 @@ use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::process::ProcessServer;
 use super::start::StartError;
 use crate::pg::Host;
+use crate::pg::control::{ControlData, ControlError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +89,13 @@ impl Server {
     pub async fn start(&self) -> Result<Duration, StartError> {
         match self {
             Server::Process(server) => server.start().await,
+        }
+    }
+
+    /// What the control file of its data directory says; no server must run on it.
+    pub async fn control_data(&self) -> Result<ControlData, ControlError> {
+        match self {
+            Server::Process(server) => server.control_data().await,
         }
     }
 

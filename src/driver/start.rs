@@ -99,7 +99,7 @@ impl ProcessServer {
     async fn spawn(&self) -> io::Result<Arc<Running>> {
         let setup = &self.place.setup;
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(setup.programs.path("postgres"));
+        let mut command = Command::new(self.programs.path("postgres"));
         command.arg("-D").arg(&self.data).current_dir(&self.data).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         plain_environment(&mut command);

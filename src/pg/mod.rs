@@ -8,6 +8,7 @@ pub mod find;
 pub mod lsn;
 pub mod pgbench;
 pub mod programs;
+pub mod settings;
 pub mod standby_names;
 pub mod synchronous_commit;
 pub mod version;

@@ -28,7 +28,7 @@ pub use write::{Ended, Opening, Writer};
 
 use crate::sink::{Accounting, WriteError};
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -65,8 +65,9 @@ pub struct Manifest {
     pub colocated: bool,
     /// How the servers existed: `process`.
     pub driver: String,
-    /// The servers' program.
-    pub server: Server,
+    /// The servers' programs, one a version. Early runs have a single one under `server`.
+    #[serde(alias = "server", deserialize_with = "one_or_many")]
+    pub servers: Vec<Server>,
     /// Settings that differ from the server's defaults: by variant, `node.setting` or `setting` and value.
     #[serde(default)]
     pub settings: IndexMap<String, BTreeMap<String, String>>,
@@ -81,6 +82,19 @@ pub struct Manifest {
     /// What the report made of it, once it is over.
     #[serde(default)]
     pub result: Option<serde_json::Value>,
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Server>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(Server),
+        Many(Vec<Server>),
+    }
+    Ok(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(server) => vec![server],
+        OneOrMany::Many(servers) => servers,
+    })
 }
 
 /// The servers' program.

@@ -32,8 +32,8 @@ pub struct Opening<'a> {
     pub command: &'a [String],
     /// Where data directories go.
     pub work: &'a Path,
-    /// The servers' program.
-    pub server: &'a Server,
+    /// The servers' programs, one a version.
+    pub servers: &'a [Server],
 }
 
 /// What is known when a trial has ended.
@@ -86,7 +86,7 @@ impl Writer {
             host: host::facts(opening.work),
             colocated: true,
             driver: "process".into(),
-            server: opening.server.clone(),
+            servers: opening.servers.to_vec(),
             settings: Default::default(),
             absent: BTreeSet::new(),
             accounting: Accounting::default(),

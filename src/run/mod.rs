@@ -17,7 +17,9 @@ use crate::cluster::template::Template;
 use crate::driver::start::whole;
 use crate::driver::{Setup, Workplace, default_work, server_user};
 use crate::etl;
-use crate::pg::programs::Programs;
+use crate::pg::programs::Installed;
+use crate::pg::settings;
+use crate::pg::version::Major;
 use crate::plan::Plan;
 use crate::probe::{ledger, visibility};
 use crate::record::{self, Outline, RunStatus, Writer};
@@ -42,8 +44,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Where data directories go.
     pub work: Option<PathBuf>,
-    /// Directory of PostgreSQL's programs.
-    pub postgres: Option<PathBuf>,
+    /// Directories of PostgreSQL's programs; none: look for them.
+    pub postgres: Vec<PathBuf>,
     /// Whom servers run as when root starts the run.
     pub server_user: Option<String>,
     /// How long a server may take to start, and a standby to stream.
@@ -70,8 +72,7 @@ pub struct Done {
 /// Where a run happens: its servers' driver, its templates, its progress.
 struct Lab {
     driver: Arc<Workplace>,
-    /// By scale of pgbench's tables.
-    templates: BTreeMap<Option<u32>, Template>,
+    templates: BTreeMap<Need, Template>,
     progress: Arc<Progress>,
     /// Folder of the results.
     dir: PathBuf,
@@ -82,12 +83,15 @@ struct Lab {
 
 /// Runs a plan. An error is one of the run as a whole; a trial that fails is part of the record.
 pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Result<Done> {
-    let programs = Programs::choose(options.postgres.as_deref(), None)?;
+    let installed = versions(plan, &Installed::find(&options.postgres)?)?;
     let user = server_user(options.server_user.as_deref())?;
     let work = options.work.clone().map_or_else(default_work, Ok)?;
     enough_disk(plan, &work, &options.out)?;
 
-    let server = record::Server { version: programs.version.to_string(), bindir: programs.dir.clone() };
+    let servers: Vec<record::Server> = installed
+        .iter()
+        .map(|programs| record::Server { version: programs.version.to_string(), bindir: programs.dir.clone() })
+        .collect();
     let mut writer = Writer::create(
         &options.out,
         record::Opening {
@@ -96,7 +100,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
             plan,
             command: &options.command,
             work: &work,
-            server: &server,
+            servers: &servers,
         },
     )?;
     let index = Index::of_user().context("cannot open the list of this user's runs")?;
@@ -111,7 +115,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
     };
     let setup = Setup {
         run: writer.run_id().to_owned(),
-        programs,
+        installed,
         user,
         inventory: inventory.clone(),
         work,
@@ -224,11 +228,15 @@ impl Hopeless {
 impl Lab {
     /// Makes the template that a scenario needs, unless it is there.
     async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
-        let scale = scale(scenario);
-        if self.templates.contains_key(&scale) {
+        let need = need(scenario);
+        if self.templates.contains_key(&need) {
             return Ok(());
         }
-        let name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
+        let Need { scale, version } = need;
+        let mut name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
+        if let Some(version) = version {
+            name += &format!("-{version}");
+        }
         self.progress.doing(&format!("making the template {name}"));
         let progress = self.progress.clone();
         let fill = move |client: tokio_postgres::Client| async move {
@@ -242,17 +250,44 @@ impl Lab {
         };
         let mut stop = stop.clone();
         let template = tokio::select! {
-            template = Template::build(&self.driver, &name, fill) => template?,
+            template = Template::build(&self.driver, &name, version, fill) => template?,
             () = stop.wait() => return Ok(()),
         };
-        self.templates.insert(scale, template);
+        self.templates.insert(need, template);
         Ok(())
     }
 }
 
-/// The scale of pgbench's tables that a scenario's loads need; `check` has seen to it that they agree.
-fn scale(scenario: &Scenario) -> Option<u32> {
-    scenario.load.values().map(|load| load.mix.scale()).max()
+/// What a trial starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Need {
+    /// Of pgbench's tables.
+    scale: Option<u32>,
+    /// Of the servers.
+    version: Option<Major>,
+}
+
+/// The template that a scenario needs; `check` has seen to it that its loads agree on a scale, and its nodes on a
+/// version.
+fn need(scenario: &Scenario) -> Need {
+    let scale = scenario.load.values().map(|load| load.mix.scale()).max();
+    let version = scenario.nodes().first().and_then(|node| node.version);
+    Need { scale, version }
+}
+
+/// The programs of all versions that a plan needs. What a node's version lacks is said before anything is made:
+/// where none is given, only the machine knows it.
+fn versions(plan: &Plan, installed: &Installed) -> anyhow::Result<Installed> {
+    let nodes: Vec<_> = plan.variants.iter().flat_map(|variant| variant.scenario.nodes()).collect();
+    let needed = installed.needed(nodes.iter().map(|node| node.version))?;
+    for node in &nodes {
+        let version = needed.choose(node.version)?.major();
+        let missing = |(setting, _): (&String, &String)| settings::missing(setting, version);
+        if let Some(missing) = node.settings.iter().find_map(missing) {
+            bail!("node `{}`: {missing}\n\nhint: {}", node.name, missing.hint());
+        }
+    }
+    Ok(needed)
 }
 
 /// What the results folder may need: logs, points and histograms of a run of an hour.

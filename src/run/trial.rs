@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::signals::Stop;
 use super::steps::Steps;
 use super::timeline::moments;
-use super::{Lab, scale};
+use super::{Lab, need};
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::node::NodeSpec;
@@ -166,7 +166,7 @@ impl Lab {
     /// Up, phases, down.
     async fn servers(&self, measuring: Measuring, trial: &plan::Trial, stop: &Stop, keep: bool, ended: &mut Ended) {
         let scenario = measuring.scenario.clone();
-        let Some(template) = self.templates.get(&scale(&scenario)) else {
+        let Some(template) = self.templates.get(&need(&scenario)) else {
             return ended.otherwise(Status::Interrupted, "interrupted before its template was made".into());
         };
         let specs: Vec<NodeSpec> = scenario.nodes().into_iter().map(spec).collect();
@@ -227,6 +227,7 @@ fn spec(node: crate::scenario::topology::NodePlan) -> NodeSpec {
         priority: node.priority,
         settings: node.settings.into_iter().collect(),
         dir: node.dir,
+        version: node.version,
     }
 }
 

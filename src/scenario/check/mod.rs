@@ -8,6 +8,7 @@ mod phases;
 mod sessions;
 mod settings;
 mod traffic;
+mod versions;
 mod ways;
 
 use super::Scenario;
@@ -75,6 +76,7 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
         ways::links(scenario, &mut findings);
     }
     if whole(&["node", "postgres"]) {
+        versions::versions(scenario, &mut findings);
         settings::settings(scenario, &mut findings);
     }
     if whole(&["load"]) {

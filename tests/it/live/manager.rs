@@ -15,7 +15,7 @@ use pgbench_rs::failover::Phase;
 use pgbench_rs::manager::{Builtin, Detect, Fence, Outcome, Running, SwitchoverError};
 use pgbench_rs::metric::Event;
 use pgbench_rs::pg::connect::connect;
-use pgbench_rs::pg::programs::Programs;
+use pgbench_rs::pg::programs::Installed;
 use pgbench_rs::pg::standby_names::StandbyNames;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -45,7 +45,7 @@ impl Lab {
             Inventory::create(&index, &root.path().join("results/inventory.jsonl"), "run-1").expect("an inventory");
         let setup = Setup {
             run: "run-1".to_owned(),
-            programs: Programs::choose(None, None).expect("PostgreSQL"),
+            installed: Installed::find(&[]).expect("PostgreSQL"),
             user: driver::server_user(None).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.path().join("work"),
@@ -58,7 +58,7 @@ impl Lab {
             client.batch_execute("CREATE TABLE t (n int)").await?;
             Ok(())
         };
-        let template = Template::build(&driver, "t", fill).await.expect("a template");
+        let template = Template::build(&driver, "t", None, fill).await.expect("a template");
         let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let node = |name: &str, follows: Option<&str>| NodeSpec {
             name: name.to_owned(),
@@ -73,6 +73,7 @@ impl Lab {
                 setting("synchronous_standby_names", synchronous),
             ],
             dir: None,
+            version: None,
         };
         let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
         let cluster = Cluster::up(&driver, "trial-1", &template, &nodes, &WaysSpec::default())

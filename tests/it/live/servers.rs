@@ -18,7 +18,7 @@ use pgbench_rs::driver::{self, Setup, Workplace};
 use pgbench_rs::driver::{Part, Shutdown};
 use pgbench_rs::fault::{Aim, Fault, Kill, PauseReplay, Reach};
 use pgbench_rs::pg::connect::connect;
-use pgbench_rs::pg::programs::Programs;
+use pgbench_rs::pg::programs::Installed;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -45,7 +45,7 @@ impl Lab {
             client.batch_execute("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)").await?;
             Ok(())
         };
-        let template = Template::build(&driver, "t", fill).await.expect("a template");
+        let template = Template::build(&driver, "t", None, fill).await.expect("a template");
         Lab { index, driver, inventory, template }
     }
 
@@ -55,7 +55,7 @@ impl Lab {
         let inventory = Inventory::create(&index, &root.join("results/inventory.jsonl"), "run-1").unwrap();
         let setup = Setup {
             run: "run-1".to_owned(),
-            programs: Programs::choose(None, None).expect("PostgreSQL"),
+            installed: Installed::find(&[]).expect("PostgreSQL"),
             user: driver::server_user(None).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.join("work"),
@@ -115,6 +115,7 @@ fn spec(name: &str, follows: Option<&str>) -> NodeSpec {
         priority: 100,
         settings: vec![("shared_buffers".to_owned(), "16MB".to_owned()), ("fsync".to_owned(), "off".to_owned())],
         dir: None,
+        version: None,
     }
 }
 
@@ -331,7 +332,7 @@ fn harness() {
         let (index, driver, inventory) = Lab::driver(&root, keep, LIMIT).await;
         let watchdog = Watchdog::start(Path::new(env!("CARGO_BIN_EXE_pgbench-rs")), inventory.path()).unwrap();
         println!("begun");
-        let template = Template::build(&driver, "t", |_| async { Ok(()) }).await.unwrap();
+        let template = Template::build(&driver, "t", None, |_| async { Ok(()) }).await.unwrap();
         let lab = Lab { index, driver, inventory, template };
         let cluster = lab.up(&[spec("a", None), spec("s", Some("a"))]).await;
         match mode.as_str() {
