@@ -3,6 +3,11 @@
 //! Everything that a run makes on an engine bears the label `pgbench-rs.run=<run>` and is found, killed
 //! and removed by it; nothing else is ever touched.
 
+pub mod container;
+pub mod engine;
+
+pub use engine::{Engine, EngineError};
+
 use crate::base::units::Size;
 use serde::{Deserialize, Serialize};
 
