@@ -3,10 +3,15 @@
 //! Everything that a run makes on an engine bears the label `pgbench-rs.run=<run>` and is found, killed
 //! and removed by it; nothing else is ever touched.
 
+pub mod cleanup;
 pub mod container;
 pub mod engine;
+pub mod image;
+pub mod network;
 
 pub use engine::{Engine, EngineError};
+pub use image::{Image, ImageError};
+pub use network::{Lan, LanError};
 
 use crate::base::units::Size;
 use serde::{Deserialize, Serialize};
