@@ -58,9 +58,9 @@ impl StartError {
     pub(super) fn new(host: &Host, log: &Path, log_offset: u64, began: Instant, last_status: String) -> StartError {
         let log_tail = tail(log, log_offset).unwrap_or_else(|error| format!("(cannot be read: {error})"));
         let (address, port) = (&host.host, host.port);
-        let hint = log_tail.contains("Address already in use").then(|| {
-            format!("another process listens on {address}:{port}; `ss -ltnp sport = :{port}` names it")
-        });
+        let hint = log_tail
+            .contains("Address already in use")
+            .then(|| format!("another process listens on {address}:{port}; `ss -ltnp sport = :{port}` names it"));
         let (node, log) = (host.node.clone(), log.to_owned());
         StartError { node, log, waited: began.elapsed(), last_status, log_tail, hint }
     }

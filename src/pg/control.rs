@@ -175,7 +175,10 @@ mod tests {
         bytes[32..40].copy_from_slice(&0x300_0028u64.to_ne_bytes());
         bytes[48..52].copy_from_slice(&2u32.to_ne_bytes());
         let data = decode(&bytes).unwrap();
-        assert_eq!((data.state.as_str(), data.checkpoint, data.timeline), ("shut down in recovery", Lsn(0x300_0028), 2));
+        assert_eq!(
+            (data.state.as_str(), data.checkpoint, data.timeline),
+            ("shut down in recovery", Lsn(0x300_0028), 2)
+        );
         assert_eq!(decode(&bytes[..40]), Err("it is only 40 bytes long".to_owned()));
         bytes[8..12].copy_from_slice(&1201u32.to_ne_bytes());
         assert_eq!(decode(&bytes), Err("version 1201 of its layout is not known".to_owned()));

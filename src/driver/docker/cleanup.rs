@@ -63,8 +63,7 @@ impl Engine {
         }
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let volumes = self.docker.list_volumes(Some(options)).await.map_err(what())?.volumes.unwrap_or_default();
-        let volume =
-            |name: String| Labelled { kind: Kind::Volume, id: name.clone(), name, running: false };
+        let volume = |name: String| Labelled { kind: Kind::Volume, id: name.clone(), name, running: false };
         found.extend(volumes.into_iter().map(|found| volume(found.name)));
         Ok(found)
     }
@@ -85,7 +84,9 @@ impl Engine {
         for found in self.labelled(run).await? {
             let done = match found.kind {
                 Kind::Container => self.remove(&found.id).await,
-                Kind::Network => self.docker.remove_network(&found.id).await.map_err(asked(format!("removing {found}"))),
+                Kind::Network => {
+                    self.docker.remove_network(&found.id).await.map_err(asked(format!("removing {found}")))
+                }
                 Kind::Volume => {
                     let options = None::<RemoveVolumeOptions>;
                     self.docker.remove_volume(&found.id, options).await.map_err(asked(format!("removing {found}")))
@@ -117,6 +118,11 @@ pub fn list(engine: &str, run: &str) -> Result<Vec<Labelled>, EngineError> {
 /// Kills the containers of `run`; see [`Engine::kill_labelled`]. Blocks; may be called anywhere.
 pub fn kill(engine: &str, run: &str) -> Result<usize, EngineError> {
     apart(engine, async |engine| engine.kill_labelled(run).await)
+}
+
+/// Kills one container. Blocks; may be called anywhere.
+pub(super) fn kill_one(engine: &str, container: &str) -> Result<bool, EngineError> {
+    apart(engine, async |engine| engine.signal(container, "SIGKILL").await)
 }
 
 /// Removes everything of `run`; see [`Engine::remove_labelled`]. Blocks; may be called anywhere.

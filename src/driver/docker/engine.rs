@@ -211,8 +211,10 @@ async fn open(name: &str, reach: &Reach) -> Result<Docker, EngineError> {
         Reach::Tcp(address, Some(dir)) => {
             let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(|file| dir.join(file));
             for file in [&ca, &cert, &key] {
-                let tls =
-                    |error: io::Error| EngineError::Tls { host: name.to_owned(), why: format!("{}: {error}", file.display()) };
+                let tls = |error: io::Error| EngineError::Tls {
+                    host: name.to_owned(),
+                    why: format!("{}: {error}", file.display()),
+                };
                 std::fs::File::open(file).map_err(tls)?;
             }
             Docker::connect_with_ssl(address, &key, &cert, &ca, ANSWER_SECONDS, API_DEFAULT_VERSION)

@@ -37,7 +37,9 @@ impl Image {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ImageError {
     /// There is none such.
-    #[error("there is no image `{image}`: {said}\nhint: `docker image ls` lists what is here; `image = \"…\"` or --image names another")]
+    #[error(
+        "there is no image `{image}`: {said}\nhint: `docker image ls` lists what is here; `image = \"…\"` or --image names another"
+    )]
     Missing {
         /// What was asked for.
         image: String,
@@ -45,7 +47,9 @@ pub enum ImageError {
         said: String,
     },
     /// The registry wants to know who asks.
-    #[error("the registry does not give out `{image}`: {said}\nhint: `docker login`, then `docker pull {image}`, then run this again")]
+    #[error(
+        "the registry does not give out `{image}`: {said}\nhint: `docker login`, then `docker pull {image}`, then run this again"
+    )]
     Credentials {
         /// What was asked for.
         image: String,
@@ -64,7 +68,9 @@ pub enum ImageError {
         said: String,
     },
     /// It holds no server.
-    #[error("`{image}` is no image of a PostgreSQL server: {said}\nhint: it must be made as the image `postgres` is: `postgres` on its PATH, and a user `postgres`")]
+    #[error(
+        "`{image}` is no image of a PostgreSQL server: {said}\nhint: it must be made as the image `postgres` is: `postgres` on its PATH, and a user `postgres`"
+    )]
     NoServer {
         /// What was asked for.
         image: String,
@@ -79,12 +85,7 @@ pub enum ImageError {
 impl Engine {
     /// The image `reference`, pulled when it is not here; `progress` is told how that goes. `run` is the run that
     /// asks, in whose name a container looks into it.
-    pub async fn image(
-        &self,
-        reference: &str,
-        run: &str,
-        mut progress: impl FnMut(&str),
-    ) -> Result<Image, ImageError> {
+    pub async fn image(&self, reference: &str, run: &str, mut progress: impl FnMut(&str)) -> Result<Image, ImageError> {
         let inspect = || async {
             self.docker.inspect_image(reference).await.map_err(asked(format!("looking for the image `{reference}`")))
         };
@@ -160,7 +161,9 @@ fn why_not(reference: &str, error: EngineError) -> ImageError {
     // Registries say "denied" of what does not exist, too, for they do not tell strangers what does.
     if says(&["unauthorized", "authentication required", "no basic auth", "denied"]) && !says(&["does not exist"]) {
         ImageError::Credentials { image, said }
-    } else if *status == 404 || says(&["not found", "manifest unknown", "does not exist"]) && !says(&["lookup", "no such host"]) {
+    } else if *status == 404
+        || says(&["not found", "manifest unknown", "does not exist"]) && !says(&["lookup", "no such host"])
+    {
         ImageError::Missing { image, said }
     } else {
         ImageError::Registry { image, said }
@@ -190,9 +193,13 @@ mod tests {
             why_not("x", EngineError::Refused { what: String::new(), status, said: said.to_owned() }).to_string()
         };
         assert!(why(404, "manifest for x:latest not found: manifest unknown").starts_with("there is no image `x`"));
-        assert!(why(404, "pull access denied for x, repository does not exist or may require 'docker login'")
-            .starts_with("there is no image `x`"));
-        assert!(why(500, "Head https://r/v2/x: unauthorized: authentication required").contains("hint: `docker login`"));
+        assert!(
+            why(404, "pull access denied for x, repository does not exist or may require 'docker login'")
+                .starts_with("there is no image `x`")
+        );
+        assert!(
+            why(500, "Head https://r/v2/x: unauthorized: authentication required").contains("hint: `docker login`")
+        );
         let offline = "Get https://registry-1.docker.io/v2/: dial tcp: lookup registry-1.docker.io: no such host";
         assert!(why(500, offline).starts_with("`x` is not here and cannot be pulled: "));
     }
