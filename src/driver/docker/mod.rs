@@ -3,6 +3,22 @@
 //! Everything that a run makes on an engine bears the label `pgbench-rs.run=<run>` and is found, killed
 //! and removed by it; nothing else is ever touched.
 
+pub mod cleanup;
+pub mod container;
+pub mod dock;
+pub mod engine;
+pub mod follow;
+mod freeze;
+pub mod image;
+pub mod network;
+pub mod server;
+
+pub use dock::{Dock, DockError};
+pub use engine::{Engine, EngineError};
+pub use image::{Image, ImageError};
+pub use network::{Lan, LanError};
+pub use server::ContainerServer;
+
 use crate::base::units::Size;
 use serde::{Deserialize, Serialize};
 
@@ -48,4 +64,24 @@ pub struct Limits {
     /// makes large parallel queries fail with "No space left on device". It is a limit, and takes no memory
     /// until it is used; what is used counts as `memory`.)
     pub shm_size: Option<Size>,
+}
+
+impl Docker {
+    /// The image's name for PostgreSQL of this major version.
+    pub fn reference(&self, major: u32) -> String {
+        self.image.as_deref().unwrap_or("postgres:{version}").replace("{version}", &major.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_stands_in_the_images_name() {
+        assert_eq!(Docker::default().reference(17), "postgres:17");
+        let own: Docker = toml::from_str("image = \"here/pg-{version}:x\"\nnetwork = \"host\"").unwrap();
+        assert_eq!((own.reference(18).as_str(), own.network), ("here/pg-18:x", Network::Host));
+        assert!(toml::from_str::<Docker>("imag = \"x\"").is_err());
+    }
 }
