@@ -9,9 +9,8 @@ use super::{Cluster, Made};
 use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
 use crate::driver::outcome::SignalError;
-use crate::driver::process::ProcessServer;
 use crate::driver::start::{StartError, whole};
-use crate::driver::{SERVER_PROGRAM, Server, Workplace};
+use crate::driver::{MakeError, SERVER_PROGRAM, Workplace};
 use crate::pg::conf;
 use crate::pg::connect::{ConnectError, connect};
 use crate::pg::programs::ProgramsError;
@@ -58,6 +57,9 @@ pub enum BuildError {
     /// A proxy could not be laid on a way.
     #[error("a proxy could not listen: {0}")]
     Proxy(io::Error),
+    /// A server could not be made.
+    #[error(transparent)]
+    Make(#[from] MakeError),
     /// A helper command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -225,14 +227,12 @@ impl Cluster {
         template.copy(&place, &data).await?;
         let logs = place.setup.logs.join(trial).join(&spec.name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
-        let programs = place.setup.installed.choose(spec.version)?.clone();
-        if programs.major() != template.version() {
-            let (node, own, made) = (&spec.name, programs.major(), template.version());
-            let why = format!("node `{node}` is of version {own} and cannot run on what version {made} made");
+        if spec.make.key() != template.made_by() {
+            let (node, own, made) = (&spec.name, spec.make.key(), template.made_by());
+            let why = format!("node `{node}` is of {own} and cannot run on what {made} made");
             return Err(BuildError::Topology(why));
         }
-        let server = ProcessServer::new(place.clone(), programs, &spec.name, data.clone(), logs.join("postgresql.log"));
-        let server = Server::Process(server.map_err(io_at(&dir))?);
+        let server = spec.make.server(&place, &spec.name, data.clone(), logs.join("postgresql.log"), spec.limits)?;
         let node = Node::new(spec, data, server);
         let conf = node.dir.join(CONF);
         let settings = settings::of_node(spec, &node.host, nodes);
@@ -333,6 +333,9 @@ fn in_order(nodes: &[NodeSpec]) -> Result<Vec<&NodeSpec>, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::Make;
+    use crate::pg::programs::Programs;
+    use crate::pg::version::Version;
 
     fn node(name: &str, follows: Option<&str>) -> NodeSpec {
         NodeSpec {
@@ -344,7 +347,9 @@ mod tests {
             priority: 100,
             settings: Vec::new(),
             dir: None,
-            version: None,
+            make: Make::Process(Programs { dir: "/".into(), version: Version { major: 15, minor: 0 } }),
+            limits: Default::default(),
+            disk: None,
         }
     }
 

@@ -142,6 +142,9 @@ impl Cluster {
             if let Err(error) = node.stop(Shutdown::Immediate, STOP_LIMIT).await {
                 errors.push(error.to_string());
             }
+            if let Err(error) = node.remove().await {
+                errors.push(error.to_string());
+            }
         }
         let (inventory, run) = (self.place.setup.inventory.clone(), self.place.setup.run.clone());
         let made = self.made.clone();

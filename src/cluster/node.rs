@@ -1,10 +1,10 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
+use crate::driver::docker::Limits;
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
-use crate::driver::{Part, Server, Shutdown};
+use crate::driver::{Make, Part, Server, Shutdown};
 use crate::pg::control::ControlError;
-use crate::pg::version::Major;
 use crate::pg::{Host, Lsn, conf};
 use std::fs;
 use std::io;
@@ -31,8 +31,12 @@ pub struct NodeSpec {
     pub settings: Vec<(String, String)>,
     /// Where its data directory goes, for another file system than the work directory's.
     pub dir: Option<PathBuf>,
-    /// The server's version; absent: the newest that there is.
-    pub version: Option<Major>,
+    /// What its server is made with.
+    pub make: Make,
+    /// What its container may use.
+    pub limits: Limits,
+    /// Size of a file system of its own.
+    pub disk: Option<u64>,
 }
 
 /// A node of a running cluster. All methods may be called at the same time.
@@ -123,6 +127,11 @@ impl Node {
     /// Lets frozen processes go on; see [`Server::thaw`].
     pub async fn thaw(&self, part: Part) -> Result<usize, SignalError> {
         self.server.thaw(part).await
+    }
+
+    /// Ends it and removes its container, if it has one; its directory stays.
+    pub(super) async fn remove(&self) -> Result<(), SignalError> {
+        self.server.remove().await
     }
 
     /// Kills everything of it and proves that nothing is left; see [`Server::fence`].

@@ -12,12 +12,14 @@
 //! The servers' logs are written directly where the results are kept (`nodes/<trial>/<node>/postgresql.log`).
 
 pub mod docker;
+pub mod make;
 pub mod outcome;
 pub mod port;
 pub mod process;
 pub mod server;
 pub mod start;
 
+pub use make::{Make, MakeError};
 pub use server::{Part, Server, Shutdown};
 
 use crate::base::exec::{self, CommandError};
@@ -154,8 +156,8 @@ pub enum DriverError {
 }
 
 /// Whom servers run as: nobody else, unless root runs this, as whom PostgreSQL refuses to run; then
-/// `asked`, by default `postgres`.
-pub fn server_user(asked: Option<&str>) -> Result<Option<User>, DriverError> {
+/// `asked`, by default `postgres`. Where all servers are in containers, this machine need not know such a user.
+pub fn server_user(asked: Option<&str>, containers: bool) -> Result<Option<User>, DriverError> {
     let own = nix::unistd::geteuid();
     let named = |name: &str| {
         let found = User::named(name).map_err(|source| DriverError::Io { path: "/etc/passwd".into(), source })?;
@@ -164,7 +166,13 @@ pub fn server_user(asked: Option<&str>) -> Result<Option<User>, DriverError> {
     match asked {
         Some(name) if own.is_root() => named(name).map(Some),
         Some(name) if named(name)?.uid != own.as_raw() => Err(DriverError::NotRoot(name.to_owned())),
-        None if own.is_root() => named("postgres").map(Some),
+        None if own.is_root() => match named("postgres") {
+            // As in the official image.
+            Err(DriverError::NoUser(name)) if containers => {
+                Ok(Some(User { name, uid: 999, gid: 999, home: "/".into() }))
+            }
+            found => found.map(Some),
+        },
         _ => Ok(None),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::driver::start::whole;
 use bollard::{API_DEFAULT_VERSION, Docker};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,12 @@ pub struct EngineVersion {
     pub engine: String,
     /// The version of the interface that is spoken with it, such as `1.41`.
     pub api: String,
+}
+
+impl fmt::Display for EngineVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (API {})", self.engine, self.api)
+    }
 }
 
 /// Why an engine did not do what it was asked.

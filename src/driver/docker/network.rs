@@ -8,10 +8,11 @@ use bollard::models::{
     NetworkDisconnectRequest,
 };
 use bollard::query_parameters::ListNetworksOptions;
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The networks to choose from: 198.18.0.0/15 in parts of 256 addresses, set aside for benchmarks of network
 /// devices (RFC 2544), so that nothing else should be there.
@@ -34,7 +35,7 @@ pub struct Lan {
     pub device: String,
     /// The first address of its 256.
     pub subnet: Ipv4Addr,
-    next: AtomicU8,
+    free: Mutex<BTreeSet<u8>>,
 }
 
 /// Why a run has no network.
@@ -70,7 +71,7 @@ impl Lan {
             match made.map_err(asked("creating a network")) {
                 Ok(made) => {
                     let (engine, subnet) = (engine.clone(), Ipv4Addr::from(part));
-                    return Ok(Lan { engine, id: made.id, device, subnet, next: AtomicU8::new(FIRST) });
+                    return Ok(Lan { engine, id: made.id, device, subnet, free: Mutex::new((FIRST..=LAST).collect()) });
                 }
                 // Somebody took it since, in a place that was not looked at.
                 Err(EngineError::Refused { said, .. }) if said.contains("overlap") || said.contains("conflicts") => {}
@@ -95,11 +96,19 @@ impl Lan {
         Ipv4Addr::from(u32::from(self.subnet) + u32::from(n))
     }
 
-    /// An address for one more node.
+    /// An address for one more node, until it is given back.
     pub fn take_address(&self) -> Result<Ipv4Addr, LanError> {
-        let more = |n: u8| (n <= LAST).then_some(n + 1);
-        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.map(|n| self.address(n)).map_err(|_| LanError::Full)
+        self.free().pop_first().map(|n| self.address(n)).ok_or(LanError::Full)
+    }
+
+    /// A node that had this address is gone.
+    pub fn give_back(&self, address: Ipv4Addr) {
+        self.free().insert(address.octets()[3]);
+    }
+
+    fn free(&self) -> MutexGuard<'_, BTreeSet<u8>> {
+        // Whole after every statement.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How a container with that address is on this network.

@@ -356,5 +356,8 @@ impl Drop for ContainerServer {
             // What fails here is found by its label when the run is cleaned up.
             let _ = cleanup::kill_one(self.dock.engine.name(), &self.name);
         }
+        if let (Some(lan), At::Lan(address)) = (&self.dock.lan, &self.at) {
+            lan.give_back(*address);
+        }
     }
 }
