@@ -1,9 +1,11 @@
 //! Tests against real PostgreSQL servers. Absence of PostgreSQL fails with an instruction; it never skips.
 
 mod cli;
+mod disks;
 mod fixture;
 mod load;
 mod manager;
+mod net;
 mod probes;
 mod sampling;
 mod servers;
