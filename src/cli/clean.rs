@@ -147,7 +147,11 @@ impl Clean {
 
 /// Most runs have none.
 fn and_others(count: usize) -> String {
-    if count == 0 { String::new() } else { format!(" and {count} mounts, control groups, networks") }
+    if count == 0 {
+        String::new()
+    } else {
+        format!(", and {count} mounts, control groups, network namespaces and devices")
+    }
 }
 
 impl Cleaned {

@@ -11,7 +11,7 @@
 use super::ballast::Ballast;
 use super::{DiskError, aside};
 use crate::base::inventory::{Id, Inventory, Thing};
-use crate::base::tool::{LOSETUP, MKFS_EXT4, MOUNT, ToolError, UMOUNT};
+use crate::base::tool::{LOSETUP, MKFS_EXT4, MOUNT, UMOUNT};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -50,8 +50,30 @@ pub enum Kind {
 
 impl FileSystem {
     /// Makes one of `size` bytes and mounts it at the directory `path`, which must exist, lie in a directory
-    /// of the run, and keeps its owner and mode. When it fails, nothing of it is left.
+    /// of the run, and keeps its owner and mode. On disk, or in memory where there are no loop devices. When
+    /// it fails, nothing of it is left.
     pub async fn mount(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<FileSystem, DiskError> {
+        FileSystem::made(inventory, path, async |path| match on_disk(inventory, path, size).await? {
+            Ok(image) => Ok(Kind::Loop { image }),
+            Err(why) => in_memory(inventory, path, size).await.map(|()| Kind::Memory { why }),
+        })
+        .await
+    }
+
+    /// The same in memory, whatever the machine offers.
+    pub async fn in_memory(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<FileSystem, DiskError> {
+        let why = "it was asked for".to_owned();
+        FileSystem::made(inventory, path, async |path| {
+            in_memory(inventory, path, size).await.map(|()| Kind::Memory { why })
+        })
+        .await
+    }
+
+    async fn made(
+        inventory: &Arc<Inventory>,
+        path: &Path,
+        make: impl AsyncFnOnce(&Path) -> Result<Kind, DiskError>,
+    ) -> Result<FileSystem, DiskError> {
         let path = fs::canonicalize(path).map_err(DiskError::io(path))?;
         let before = path.metadata().map_err(DiskError::io(&path))?;
         if is_mounted(&path) {
@@ -60,14 +82,7 @@ impl FileSystem {
         }
         let thing = Thing::Mount { path: path.clone() };
         let entry = inventory.thing(thing).map_err(DiskError::io(inventory.path()))?;
-        let kind = match on_disk(inventory, &path, size).await {
-            Ok(image) => Ok(Kind::Loop { image }),
-            Err(DiskError::Tool(ToolError::Missing { program, package })) => {
-                Err(ToolError::Missing { program, package }.into())
-            }
-            Err(error) => in_memory(inventory, &path, size).await.map(|()| Kind::Memory { why: error.to_string() }),
-        };
-        let kind = kind.and_then(|kind| {
+        let kind = make(&path).await.and_then(|kind| {
             std::os::unix::fs::chown(&path, Some(before.uid()), Some(before.gid())).map_err(DiskError::io(&path))?;
             let mode = fs::Permissions::from_mode(before.mode() & 0o7777);
             fs::set_permissions(&path, mode).map_err(DiskError::io(&path))?;
@@ -111,21 +126,22 @@ impl FileSystem {
     }
 }
 
-async fn on_disk(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<PathBuf, DiskError> {
+/// The file that it was made in, or why that could not be mounted.
+async fn on_disk(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<Result<PathBuf, String>, DiskError> {
     let mut image = OsString::from(path);
     image.push(".img");
     let image = PathBuf::from(image);
     let file = File::options().write(true).create_new(true).open(&image).map_err(DiskError::io(&image))?;
     let made = async {
         file.set_len(size).map_err(DiskError::io(&image))?;
-        let (quiet, plain) =
-            (["-q", "-F", "-m", "0"].map(OsString::from), ["-o", "loop,noinit_itable"].map(OsString::from));
+        let quiet = ["-q", "-F", "-m", "0"].map(OsString::from);
         MKFS_EXT4.run(quiet.into_iter().chain([image.clone().into()]), inventory).await?;
-        MOUNT.run(plain.into_iter().chain([image.clone().into(), path.into()]), inventory).await?;
-        Ok(())
+        let options = ["-o", "loop,noinit_itable"].map(OsString::from);
+        Ok(MOUNT.run(options.into_iter().chain([image.clone().into(), path.into()]), inventory).await)
     };
     match made.await {
-        Ok(()) => Ok(image),
+        Ok(Ok(_)) => Ok(Ok(image)),
+        Ok(Err(why)) => absent(&image).map(|()| Err(why.to_string())),
         Err(error) => absent(&image).and(Err(error)),
     }
 }

@@ -25,11 +25,14 @@ pub struct Way {
     pub to: Party,
 }
 
+/// What one namespace has to do with it.
+type Rules = (Arc<Filter>, Vec<Rule>);
+
 /// A partition in force.
 #[derive(Debug)]
 #[must_use = "a partition lasts until it is healed"]
 pub struct Cut {
-    rules: Vec<(Arc<Filter>, Vec<Rule>)>,
+    rules: Vec<Rules>,
     /// How long it took until all packets vanished, after the first may have.
     pub took: Duration,
 }
@@ -80,8 +83,8 @@ impl Cut {
 
 /// By namespace, which packets are to vanish: at the receiver if that has a filter, so that the sender's
 /// kernel notices nothing, else at the sender.
-fn rules(ways: &[Way]) -> Result<Vec<(Arc<Filter>, Vec<Rule>)>, NetError> {
-    let mut all: Vec<(Arc<Filter>, Vec<Rule>)> = Vec::new();
+fn rules(ways: &[Way]) -> Result<Vec<Rules>, NetError> {
+    let mut all: Vec<Rules> = Vec::new();
     for Way { from, to } in ways {
         let (filter, rule) = match (&from.filter, &to.filter) {
             (_, Some(receiver)) => (receiver, (from.address, Direction::In)),

@@ -10,9 +10,9 @@
 //!   (`ss` shows the timer `on`), as between hosts.
 //! - Dropped on the way *out*, at the sender: `connect` hangs and sending succeeds, as between hosts, since
 //!   TCP keeps the error `EPERM` to itself. (UDP and ICMP report it to the program.) But as the packet never
-//!   left, TCP takes the peer for one whose window is closed (`ss` shows the timer `persist`). With
-//!   `TCP_USER_TIMEOUT` it gives up at the same time as in the other case; without, and for keepalive, the
-//!   same settings count too.
+//!   left, TCP takes the peer for one whose window is closed (`ss` shows the timer `persist`). A
+//!   `TCP_USER_TIMEOUT` of 1 s ends such a connection after 1.2 s, and in the first case after 1.4 s; keepalive
+//!   ends both alike, and both go on when packets pass again.
 //!
 //! So [`super::cut`] drops at the receiver wherever that is a namespace.
 

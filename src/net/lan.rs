@@ -9,8 +9,9 @@
 //!
 //! The bridge stands in a namespace of its own. In the machine's own one, the firewall would see packets
 //! between nodes as forwarded ones where `br_netfilter` is loaded, and drop them where Docker has set that
-//! policy. Here it sees only what the harness itself sends and receives. Everything goes when the
-//! namespaces and the one device go.
+//! policy. Here it sees only what the harness itself sends and receives; a machine whose `INPUT` drops by
+//! default lets the harness reach the nodes, but no node reach a proxy of the harness. Everything goes when
+//! the namespaces and the one device go.
 //!
 //! Addresses are from 198.18.0.0/15, set aside for benchmarks (RFC 2544), one /24 a LAN.
 

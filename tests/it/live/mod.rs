@@ -6,6 +6,7 @@ mod fixture;
 mod load;
 mod manager;
 mod net;
+mod orphaned;
 mod probes;
 mod sampling;
 mod servers;

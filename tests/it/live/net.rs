@@ -184,7 +184,7 @@ async fn everybody_reaches_everybody_and_nothing_is_left() {
     assert_eq!(named(&tag).len(), 2, "the other LAN was touched");
     assert!(pgbench_rs::clean::undo_own(&inventory).errors.is_empty());
     assert_eq!(named(&tag), Vec::<String>::new());
-    assert_eq!(named(&bystander), [bystander.clone()]);
+    assert_eq!(named(&bystander), std::slice::from_ref(&bystander));
     ip(&["netns", "delete", &bystander]);
 }
 
@@ -229,9 +229,9 @@ async fn connections_die_of_a_partition_as_between_hosts() {
     let again = Cut::set(&ways).await.expect("a partition");
     println!("healed in {healed:?}, cut again in {:?}", again.took);
     let (tried, kind) = refused_or_not(&lab.a.ns, lab.a.address, (lab.b.address, 1).into());
-    assert!(kind == ErrorKind::TimedOut && tried >= SECOND * 2, "a node to a node: {kind} after {tried:?}");
+    assert!(kind == ErrorKind::TimedOut && tried > SECOND, "a node to a node: {kind} after {tried:?}");
     let (tried, kind) = refused_or_not(&lab.a.ns, lab.a.address, (lab.station, 1).into());
-    assert!(kind == ErrorKind::TimedOut && tried >= SECOND * 2, "a node to a station: {kind} after {tried:?}");
+    assert!(kind == ErrorKind::TimedOut && tried > SECOND, "a node to a station: {kind} after {tried:?}");
     again.heal().await.expect("healed");
     let (_, kind) = refused_or_not(&lab.a.ns, lab.a.address, (lab.b.address, 1).into());
     assert_eq!(kind, ErrorKind::ConnectionRefused);
@@ -251,7 +251,7 @@ async fn what_was_cut_one_way_goes_on_when_it_heals() {
     let (a, b, station) = (lab.party(&lab.a), lab.party(&lab.b), lab.outside(lab.station));
     let mut nodes = connection((Some(&lab.a.ns), a.address), (Some(&lab.b.ns), b.address));
     let mut outside = connection((Some(&lab.a.ns), a.address), (None, station.address));
-    let cut = Cut::set(&towards(&[a.clone()], &[b.clone(), station.clone()])).await.expect("a partition");
+    let cut = Cut::set(&towards(std::slice::from_ref(&a), &[b.clone(), station.clone()])).await.expect("a partition");
     for (one, other) in [&mut nodes, &mut outside] {
         assert!(passes(other, one), "the way back is open");
         assert!(!passes(one, other), "the way is cut");
