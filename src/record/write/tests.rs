@@ -5,7 +5,6 @@ use std::time::Duration;
 
 fn begin(out: &Path) -> (Plan, Writer) {
     let plan = plan(SCENARIO, &["off", "on"], 1);
-    let servers = [Server { version: "15.18".into(), bindir: "/usr/bin".into() }];
     let command = ["pgbench-rs", "run", "--set", "x=postgres://u:hunter2@h/d"].map(String::from);
     let opening = Opening {
         scenario_text: SCENARIO,
@@ -13,9 +12,10 @@ fn begin(out: &Path) -> (Plan, Writer) {
         plan: &plan,
         command: &command,
         work: Path::new("/tmp"),
-        servers: &servers,
     };
-    let writer = Writer::create(out, opening).unwrap();
+    let mut writer = Writer::create(out, opening).unwrap();
+    let servers = Server { version: "15.18".into(), bindir: Some("/usr/bin".into()), image: None, engine: None };
+    writer.servers(vec![servers]);
     (plan, writer)
 }
 
