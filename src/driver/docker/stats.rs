@@ -114,7 +114,7 @@ impl From<ContainerStatsResponse> for Stats {
     fn from(read: ContainerStatsResponse) -> Stats {
         // Of a container that does not run the engine sends zeros. A process is there as long as one runs.
         let pids = read.pids_stats.as_ref().and_then(|pids| pids.current).filter(|pids| *pids > 0);
-        if pids.is_none() && !read.cpu_stats.as_ref().is_some_and(|cpu| cpu.system_cpu_usage.is_some()) {
+        if pids.is_none() && read.cpu_stats.as_ref().is_none_or(|cpu| cpu.system_cpu_usage.is_none()) {
             return Stats::default();
         }
         let cpu = read.cpu_stats.unwrap_or_default();

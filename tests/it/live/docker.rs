@@ -7,6 +7,7 @@ use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::base::units::Size;
 use pgbench_rs::clean;
+use pgbench_rs::clean::watchdog::Watchdog;
 use pgbench_rs::driver::docker::cleanup::Kind;
 use pgbench_rs::driver::docker::events::What;
 use pgbench_rs::driver::docker::{ContainerServer, Dock, Docker, Engine, Image, Limits, Network};
@@ -329,7 +330,7 @@ async fn an_unplugged_server_comes_back_at_its_address() {
 async fn limits_are_in_force_and_memory_that_is_used_up_is_said() {
     let Some(lab) = Lab::open("limits of containers", Docker::default()).await else { return };
     let limits = Limits { memory: Some(Size(128 << 20)), cpus: Some(0.5), shm_size: Some(Size(64 << 20)) };
-    let server = lab.node("a", limits, &[("work_mem", "1GB"), ("restart_after_crash", "on")]).await;
+    let server = lab.node("a", limits, &[]).await;
     let mut happenings = lab.dock.engine.happenings(&lab.run);
     start(&server).await;
     let config = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.NanoCpus}} {{.HostConfig.ShmSize}}";
@@ -349,6 +350,7 @@ async fn limits_are_in_force_and_memory_that_is_used_up_is_said() {
     assert!(after.memory_bytes.unwrap() < 128 << 20 && after.net_rx_bytes.unwrap() > 0 && after.pids.unwrap() > 4);
 
     let greedy = "SELECT count(*) FROM (SELECT array_agg(repeat(n::text, 20)) FROM generate_series(1, 5000000) n) x";
+    client.batch_execute("SET work_mem = '1GB'").await.unwrap();
     client.batch_execute(greedy).await.expect_err("so much memory was given");
     use futures_util::StreamExt;
     let told = tokio::time::timeout(LIMIT, happenings.next()).await.expect("in time").unwrap().unwrap();
@@ -431,12 +433,15 @@ async fn only_what_bears_the_label_is_removed() {
     let run = lab.run.clone();
     let kinds: Vec<Kind> = engine.labelled(&run).await.unwrap().iter().map(|found| found.kind).collect();
     assert_eq!(kinds, [Kind::Container, Kind::Network, Kind::Volume]);
-    assert_eq!(engine.kill_labelled(&run).await.unwrap(), 1);
+    // As if the harness had been killed: its end of the watchdog's pipe closes without a farewell.
+    drop(Watchdog::start(Path::new(env!("CARGO_BIN_EXE_pgbench-rs")), lab.inventory.path()).unwrap());
     let began = Instant::now();
     while server.is_running() {
-        assert!(began.elapsed() < LIMIT);
+        assert!(began.elapsed() < LIMIT, "the watchdog did not kill the frozen container");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    println!("the watchdog killed it after {:?}", began.elapsed());
+    assert_eq!(engine.kill_labelled(&run).await.unwrap(), 0);
     drop(server);
     lab.end().await;
     assert_eq!(docker(&["inspect", "-f", "{{.State.Running}}", &other]), "true");
