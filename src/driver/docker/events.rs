@@ -34,18 +34,29 @@ pub enum What {
 impl Engine {
     /// What happens to the containers of `run` from now on. It ends when the engine can no longer be heard, after
     /// the error.
-    pub fn happenings(&self, run: &str) -> impl Stream<Item = Result<Happening, EngineError>> + Unpin + Send + use<> {
+    pub async fn happenings(
+        &self,
+        run: &str,
+    ) -> Result<impl Stream<Item = Result<Happening, EngineError>> + Unpin + Send + use<>, EngineError> {
+        // The engine is only asked when the stream is first read; it remembers what has happened since.
+        let now = self.docker.info().await.map_err(asked("asking the engine for its time"))?.system_time;
+        let now = now.and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        let since = now.map(|now| format!("{}.{:09}", now.as_second(), now.subsec_nanosecond()));
+        let since = since.ok_or_else(|| EngineError::Lost {
+            what: "asking the engine for its time".to_owned(),
+            why: "it did not say".to_owned(),
+        })?;
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let filters = HashMap::from([
             ("type", words(&["container"])),
             ("event", words(&["oom", "die"])),
             ("label", vec![format!("{LABEL_RUN}={run}")]),
         ]);
-        let options = EventsOptionsBuilder::new().filters(&filters).build();
+        let options = EventsOptionsBuilder::new().since(&since).filters(&filters).build();
         let told = self.docker.events(Some(options)).filter_map(|event| {
             future::ready(event.map_err(asked("listening to the engine")).map(happening).transpose())
         });
-        Box::pin(told)
+        Ok(Box::pin(told))
     }
 }
 
