@@ -1,5 +1,6 @@
 //! How a server exists, and the only place that starts and stops one. Servers are plain processes of
-//! this machine, children of the harness. Everything of a run lies in its work directory:
+//! this machine, children of the harness, or containers of an engine, for which [`docker`] is. Everything of
+//! a run lies in its work directory:
 //!
 //! ```text
 //! /var/tmp/pgbench-rs-<uid>/      --work DIR
