@@ -26,6 +26,7 @@ pub struct Command {
     args: Vec<OsString>,
     user: Option<User>,
     limit: Duration,
+    variables: Vec<(OsString, OsString)>,
 }
 
 /// What a command that succeeded printed.
@@ -80,7 +81,7 @@ fn shown(stderr: &str) -> String {
 impl Command {
     /// A command without arguments that may run for `limit`.
     pub fn new(program: impl Into<PathBuf>, limit: Duration) -> Self {
-        Command { program: program.into(), args: Vec::new(), user: None, limit }
+        Command { program: program.into(), args: Vec::new(), user: None, limit, variables: Vec::new() }
     }
 
     /// Adds an argument.
@@ -94,6 +95,13 @@ impl Command {
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds a variable to its environment. No error shows it.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -175,6 +183,7 @@ impl Running {
         let mut command = std::process::Command::new(&what.program);
         command.args(&what.args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         plain_environment(&mut command);
+        command.envs(what.variables.iter().map(|(name, value)| (name, value)));
         if let Some(user) = &what.user {
             user.run(&mut command);
         }

@@ -1,5 +1,5 @@
 //! How a server exists, and the only place that starts and stops one. Servers are plain processes of
-//! this machine, children of the harness. Everything of a run lies in its work directory:
+//! this machine, children of the harness, or somebody else's, of which nothing lies here. Everything of a run lies in its work directory:
 //!
 //! ```text
 //! /var/tmp/pgbench-rs-<uid>/      --work DIR
@@ -11,6 +11,7 @@
 //!
 //! The servers' logs are written directly where the results are kept (`nodes/<trial>/<node>/postgresql.log`).
 
+pub mod external;
 pub mod outcome;
 pub mod port;
 pub mod process;

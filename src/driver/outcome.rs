@@ -46,11 +46,16 @@ pub struct Proof {
     pub killed: usize,
     /// How long it took to get the proof.
     pub took: Duration,
+    /// It is somebody else's server: a command fenced it, and it was seen to take no writes.
+    pub by_command: bool,
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Proof { node, data, killed, took } = self;
+        let Proof { node, data, killed, took, by_command } = self;
+        if *by_command {
+            return write!(f, "the command of `{node}` fenced it, and it takes no writes, after {took:.1?}");
+        }
         write!(
             f,
             "no process of `{node}` is left: {killed} killed, the postmaster reaped, \
@@ -82,6 +87,33 @@ pub enum SignalError {
         waited: Duration,
         /// Pids with their state.
         left: String,
+    },
+    /// It is somebody else's server, and nobody said how.
+    #[error(
+        "node `{node}` is somebody else's server, and no command says how to {what} it\n\
+         hint: {what} = \"…\" in its `driver`"
+    )]
+    NoCommand {
+        /// The node.
+        node: String,
+        /// What was to be done.
+        what: &'static str,
+    },
+    /// The command that was to do it failed.
+    #[error("node `{node}`: {said}")]
+    Command {
+        /// The node.
+        node: String,
+        /// How, with what it printed.
+        said: String,
+    },
+    /// It is somebody else's server, whose processes are out of reach.
+    #[error("node `{node}` is somebody else's server: its {part} cannot be frozen alone")]
+    NotOurs {
+        /// The node.
+        node: String,
+        /// What was to be frozen.
+        part: &'static str,
     },
     /// The server has no such process now.
     #[error("`{node}` has no {part} to freeze")]

@@ -138,7 +138,7 @@ impl ProcessServer {
         let _no_start = self.starting.lock().await;
         let after = self.kill().await?;
         let (node, killed) = (self.name().to_owned(), before.processes + after.processes);
-        Ok(Proof { node, data: self.data.clone(), killed, took: began.elapsed() })
+        Ok(Proof { node, data: self.data.clone(), killed, took: began.elapsed(), by_command: false })
     }
 
     /// Tells it to stop; after `limit` it is killed. A frozen postmaster is thawed, with all of its

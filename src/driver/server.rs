@@ -1,6 +1,7 @@
 //! A server, however it exists, and what can be done to it.
 
 use super::Workplace;
+use super::external::ExternalServer;
 use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::process::ProcessServer;
 use super::start::StartError;
@@ -53,6 +54,8 @@ impl Part {
 pub enum Server {
     /// Processes of this machine.
     Process(ProcessServer),
+    /// Somebody else's.
+    External(ExternalServer),
 }
 
 impl Server {
@@ -65,6 +68,7 @@ impl Server {
     pub fn host(&self) -> &Host {
         match self {
             Server::Process(server) => &server.host,
+            Server::External(server) => &server.host,
         }
     }
 
@@ -72,13 +76,23 @@ impl Server {
     pub fn place(&self) -> &Arc<Workplace> {
         match self {
             Server::Process(server) => server.place(),
+            Server::External(server) => server.place(),
         }
     }
 
-    /// The server's own log.
-    pub fn log(&self) -> &Path {
+    /// The server that somebody else runs, if it is one.
+    pub fn external(&self) -> Option<&ExternalServer> {
         match self {
-            Server::Process(server) => &server.log,
+            Server::Process(_) => None,
+            Server::External(server) => Some(server),
+        }
+    }
+
+    /// The server's own log, where it is kept here.
+    pub fn log(&self) -> Option<&Path> {
+        match self {
+            Server::Process(server) => Some(&server.log),
+            Server::External(_) => None,
         }
     }
 
@@ -88,6 +102,7 @@ impl Server {
     pub async fn start(&self) -> Result<Duration, StartError> {
         match self {
             Server::Process(server) => server.start().await,
+            Server::External(server) => server.start().await,
         }
     }
 
@@ -95,6 +110,7 @@ impl Server {
     pub fn is_running(&self) -> bool {
         match self {
             Server::Process(server) => server.is_running(),
+            Server::External(server) => server.is_running(),
         }
     }
 
@@ -102,6 +118,7 @@ impl Server {
     pub async fn kill(&self) -> Result<Killed, SignalError> {
         match self {
             Server::Process(server) => server.kill().await,
+            Server::External(server) => server.kill().await,
         }
     }
 
@@ -109,6 +126,7 @@ impl Server {
     pub async fn fence(&self) -> Result<Proof, SignalError> {
         match self {
             Server::Process(server) => server.fence().await,
+            Server::External(server) => server.fence().await,
         }
     }
 
@@ -117,6 +135,7 @@ impl Server {
     pub async fn stop(&self, how: Shutdown, limit: Duration) -> Result<Stopped, SignalError> {
         match self {
             Server::Process(server) => server.stop(how, limit).await,
+            Server::External(server) => server.stop(how, limit).await,
         }
     }
 
@@ -124,6 +143,7 @@ impl Server {
     pub async fn freeze(&self, part: Part) -> Result<usize, SignalError> {
         match self {
             Server::Process(server) => server.freeze(part).await,
+            Server::External(server) => server.freeze(part).await,
         }
     }
 
@@ -131,6 +151,7 @@ impl Server {
     pub async fn thaw(&self, part: Part) -> Result<usize, SignalError> {
         match self {
             Server::Process(server) => Ok(server.thaw(part)),
+            Server::External(server) => server.thaw(part).await,
         }
     }
 
@@ -138,6 +159,8 @@ impl Server {
     pub fn own_end(&self) -> Option<&str> {
         match self {
             Server::Process(server) => server.own_end(),
+            // Why it ended is not known here.
+            Server::External(_) => None,
         }
     }
 
@@ -145,6 +168,7 @@ impl Server {
     pub fn keep(&self) -> std::io::Result<()> {
         match self {
             Server::Process(server) => server.keep(),
+            Server::External(_) => Ok(()),
         }
     }
 }

@@ -29,8 +29,8 @@ const TAIL_LINES: usize = 20;
 pub struct StartError {
     /// The node.
     pub node: String,
-    /// Its log.
-    pub log: PathBuf,
+    /// Its log, if it has one here.
+    pub log: Option<PathBuf>,
     /// How long was waited.
     pub waited: Duration,
     /// How things stood at the end: what the last login was answered, how the server died.
@@ -42,10 +42,20 @@ pub struct StartError {
 
 impl std::error::Error for StartError {}
 
+impl StartError {
+    /// That a server did not start of which there is no log here.
+    pub(super) fn without_log(node: &str, waited: Duration, last_status: String, port: u16) -> StartError {
+        StartError { node: node.to_owned(), log: None, waited, last_status, log_tail: String::new(), port }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StartError { node, log, waited, last_status, log_tail, port } = self;
-        write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}\n{}", shown(log, log_tail))?;
+        write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}")?;
+        if let Some(log) = log {
+            write!(f, "\n{}", shown(log, log_tail))?;
+        }
         if log_tail.contains("Address already in use") {
             write!(f, "\nhint: another process listens on 127.0.0.1:{port}; `ss -ltnp sport = :{port}` names it")?;
         }
@@ -63,7 +73,7 @@ impl ProcessServer {
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
         let error = |last_status: String| StartError {
             node: self.name().to_owned(),
-            log: self.log.clone(),
+            log: Some(self.log.clone()),
             waited: began.elapsed(),
             last_status,
             log_tail: tail(&self.log, log_offset).unwrap_or_else(|error| format!("(cannot be read: {error})")),
