@@ -29,6 +29,7 @@ pub struct Command {
     user: Option<User>,
     input: Option<Vec<u8>>,
     limit: Duration,
+    variables: Vec<(OsString, OsString)>,
 }
 
 /// What a command that succeeded printed.
@@ -83,7 +84,7 @@ fn shown(stderr: &str) -> String {
 impl Command {
     /// A command without arguments that may run for `limit`.
     pub fn new(program: impl Into<PathBuf>, limit: Duration) -> Self {
-        Command { program: program.into(), args: Vec::new(), user: None, input: None, limit }
+        Command { program: program.into(), args: Vec::new(), user: None, input: None, limit, variables: Vec::new() }
     }
 
     /// Adds an argument.
@@ -97,6 +98,13 @@ impl Command {
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds a variable to its environment. No error shows it.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -193,6 +201,7 @@ impl Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(what.input.as_deref().map_or_else(|| Ok(Stdio::null()), holding)?);
         plain_environment(&mut command);
+        command.envs(what.variables.iter().map(|(name, value)| (name, value)));
         if let Some(user) = &what.user {
             user.run(&mut command);
         }

@@ -17,10 +17,16 @@ pub struct Primary {
 impl Primary {
     /// Starts one with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Primary {
+        Primary::start_with(settings, |_| {})
+    }
+
+    /// Starts one whose data directory `prepare` has changed first.
+    pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path)) -> Primary {
         let dir = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir().expect("a temporary directory");
         let data = dir.path().join("data");
         open_to_all(dir.path());
         run(server_command("initdb").args(["-U", "postgres", "-A", "trust", "-N", "-D"]).arg(&data));
+        prepare(&data);
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
         let mut command = server_command("postgres");
         command.arg("-D").arg(&data).args(["-k", "", "-c", "listen_addresses=127.0.0.1", "-p"]).arg(port.to_string());

@@ -1,5 +1,6 @@
 //! Tests against real PostgreSQL servers. Absence of PostgreSQL fails with an instruction; it never skips.
 
+mod access;
 mod cli;
 mod disks;
 mod docker;
