@@ -7,3 +7,4 @@ mod manager;
 mod probes;
 mod sampling;
 mod servers;
+mod versions;
