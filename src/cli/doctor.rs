@@ -111,7 +111,7 @@ fn postgres(asked: &[PathBuf]) -> Result<String, String> {
 }
 
 fn user(asked: Option<&str>) -> Result<String, String> {
-    match server_user(asked) {
+    match server_user(asked, false) {
         Ok(Some(user)) => Ok(format!("{} (uid {}), as this is root", user.name, user.uid)),
         Ok(None) => Ok(format!("uid {}, the one that runs this", nix::unistd::geteuid())),
         Err(wrong) => Err(wrong.to_string()),

@@ -210,6 +210,9 @@ pub fn merged(nodes: &[(String, BTreeMap<String, String>)]) -> BTreeMap<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::Make;
+    use crate::pg::programs::Programs;
+    use crate::pg::version::Version;
 
     fn live<'a>(kind: &'a str, setting: &'a str, unit: &'a str) -> Live<'a> {
         Live { setting, unit: (!unit.is_empty()).then_some(unit), kind, boot: None }
@@ -234,7 +237,9 @@ mod tests {
             priority: 100,
             settings: Vec::new(),
             dir: None,
-            version: None,
+            make: Make::Process(Programs { dir: "/".into(), version: Version { major: 15, minor: 0 } }),
+            limits: Default::default(),
+            disk: None,
         };
         let host = Host::new("a", "127.0.0.1", 1);
         for (nodes, senders) in [(1, "10"), (5, "10"), (12, "17")] {

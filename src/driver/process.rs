@@ -1,6 +1,6 @@
 //! A server as processes: killing, stopping, freezing all of it or parts of it.
 
-use super::outcome::{Killed, Proof, SignalError, Stopped};
+use super::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
 use super::port::Port;
 use super::start::log_tail;
 use super::{Part, SERVER_PROGRAM, Shutdown, Workplace};
@@ -154,7 +154,7 @@ impl ProcessServer {
         let _no_start = self.starting.lock().await;
         let after = self.kill().await?;
         let (node, killed) = (self.name().to_owned(), before.processes + after.processes);
-        Ok(Proof { node, data: self.data.clone(), killed, took: began.elapsed() })
+        Ok(Proof { node, evidence: Evidence::Processes(self.data.clone()), killed, took: began.elapsed() })
     }
 
     /// Tells it to stop; after `limit` it is killed. A frozen postmaster is thawed, with all of its

@@ -53,7 +53,7 @@ pub enum ProgramsError {
 }
 
 /// The versions that can be run: all that were found, or those that were named.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Installed(Vec<Programs>);
 
 impl Installed {

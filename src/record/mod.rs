@@ -63,7 +63,7 @@ pub struct Manifest {
     pub host: host::Facts,
     /// Whether servers, load and probes share one machine.
     pub colocated: bool,
-    /// How the servers existed: `process`.
+    /// How the servers existed: `process`, `docker`, `external`.
     pub driver: String,
     /// The servers' programs, one a version. Early runs have a single one under `server`.
     #[serde(alias = "server", deserialize_with = "one_or_many")]
@@ -98,12 +98,19 @@ fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Server>, D::Err
 }
 
 /// The servers' program.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Such as `15.18`.
     pub version: String,
-    /// The folder of `postgres` and its companions.
-    pub bindir: PathBuf,
+    /// The folder of `postgres` and its companions, of servers that are processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bindir: Option<PathBuf>,
+    /// The image with its digest or id, of servers in containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The version of the container engine and of its interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// How a run ended.

@@ -1,6 +1,7 @@
 //! The run: what a plan says, done on this machine. The only room with effects beyond its own files, and
 //! the one loop that reads like the manual: for each trial up, phases, down, write.
 
+mod makes;
 mod parts;
 mod progress;
 mod signals;
@@ -15,17 +16,15 @@ use crate::clean;
 use crate::clean::watchdog::Watchdog;
 use crate::cluster::template::Template;
 use crate::driver::start::whole;
-use crate::driver::{Setup, Workplace, default_work, server_user};
+use crate::driver::{Make, Setup, Workplace, default_work, server_user};
 use crate::etl;
-use crate::pg::programs::Installed;
-use crate::pg::settings;
-use crate::pg::version::Major;
 use crate::plan::Plan;
 use crate::probe::{ledger, visibility};
 use crate::record::{self, Outline, RunStatus, Writer};
 use crate::report::summarize;
 use crate::scenario::{Scenario, Source};
 use anyhow::{Context, bail};
+use makes::Makes;
 use progress::{Progress, tell};
 use signals::Stop;
 use std::collections::BTreeMap;
@@ -71,7 +70,9 @@ pub struct Done {
 
 /// Where a run happens: its servers' driver, its templates, its progress.
 struct Lab {
-    driver: Arc<Workplace>,
+    place: Arc<Workplace>,
+    /// What servers are made with.
+    makes: Makes,
     templates: BTreeMap<Need, Template>,
     progress: Arc<Progress>,
     /// Folder of the results.
@@ -83,15 +84,12 @@ struct Lab {
 
 /// Runs a plan. An error is one of the run as a whole; a trial that fails is part of the record.
 pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Result<Done> {
-    let installed = versions(plan, &Installed::find(&options.postgres)?)?;
-    let user = server_user(options.server_user.as_deref())?;
+    let installed = makes::programs(plan, &options.postgres)?;
+    let containers = installed.iter().next().is_none();
+    let user = server_user(options.server_user.as_deref(), containers)?;
     let work = options.work.clone().map_or_else(default_work, Ok)?;
     enough_disk(plan, &work, &options.out)?;
 
-    let servers: Vec<record::Server> = installed
-        .iter()
-        .map(|programs| record::Server { version: programs.version.to_string(), bindir: programs.dir.clone() })
-        .collect();
     let mut writer = Writer::create(
         &options.out,
         record::Opening {
@@ -100,7 +98,6 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
             plan,
             command: &options.command,
             work: &work,
-            servers: &servers,
         },
     )?;
     let index = Index::of_user().context("cannot open the list of this user's runs")?;
@@ -165,9 +162,12 @@ async fn trials(
     stop: &Stop,
 ) -> anyhow::Result<Vec<String>> {
     let keep = setup.keep;
-    let driver = Workplace::open(setup).await?;
+    let place = Workplace::open(setup).await?;
+    let makes = Makes::find(plan, &place, &progress).await?;
+    writer.servers(makes.servers());
     let mut lab = Lab {
-        driver,
+        place,
+        makes,
         templates: BTreeMap::new(),
         progress,
         dir: writer.dir().to_owned(),
@@ -228,14 +228,15 @@ impl Hopeless {
 impl Lab {
     /// Makes the template that a scenario needs, unless it is there.
     async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
-        let need = need(scenario);
+        let make = self.makes.of_all(scenario)?.clone();
+        let need = need(scenario, &make);
         if self.templates.contains_key(&need) {
             return Ok(());
         }
-        let Need { scale, version } = need;
+        let scale = need.scale;
         let mut name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
-        if let Some(version) = version {
-            name += &format!("-{version}");
+        if self.templates.keys().any(|other| other.make != need.make) {
+            name += &format!("-{}", make.label());
         }
         self.progress.doing(&format!("making the template {name}"));
         let progress = self.progress.clone();
@@ -250,7 +251,7 @@ impl Lab {
         };
         let mut stop = stop.clone();
         let template = tokio::select! {
-            template = Template::build(&self.driver, &name, version, fill) => template?,
+            template = Template::build(&self.place, &name, &make, fill) => template?,
             () = stop.wait() => return Ok(()),
         };
         self.templates.insert(need, template);
@@ -259,35 +260,19 @@ impl Lab {
 }
 
 /// What a trial starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Need {
     /// Of pgbench's tables.
     scale: Option<u32>,
-    /// Of the servers.
-    version: Option<Major>,
+    /// What makes its servers; see [`Make::key`].
+    make: String,
 }
 
 /// The template that a scenario needs; `check` has seen to it that its loads agree on a scale, and its nodes on a
 /// version.
-fn need(scenario: &Scenario) -> Need {
+fn need(scenario: &Scenario, make: &Make) -> Need {
     let scale = scenario.load.values().map(|load| load.mix.scale()).max();
-    let version = scenario.nodes().first().and_then(|node| node.version);
-    Need { scale, version }
-}
-
-/// The programs of all versions that a plan needs. What a node's version lacks is said before anything is made:
-/// where none is given, only the machine knows it.
-fn versions(plan: &Plan, installed: &Installed) -> anyhow::Result<Installed> {
-    let nodes: Vec<_> = plan.variants.iter().flat_map(|variant| variant.scenario.nodes()).collect();
-    let needed = installed.needed(nodes.iter().map(|node| node.version))?;
-    for node in &nodes {
-        let version = needed.choose(node.version)?.major();
-        let missing = |(setting, _): (&String, &String)| settings::missing(setting, version);
-        if let Some(missing) = node.settings.iter().find_map(missing) {
-            bail!("node `{}`: {missing}\n\nhint: {}", node.name, missing.hint());
-        }
-    }
-    Ok(needed)
+    Need { scale, make: make.key() }
 }
 
 /// What the results folder may need: logs, points and histograms of a run of an hour.

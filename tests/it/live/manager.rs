@@ -8,6 +8,7 @@ use pgbench_rs::clean;
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
+use pgbench_rs::cluster::ways::WaysSpec;
 use pgbench_rs::driver::Part;
 use pgbench_rs::driver::{self, Setup, Workplace};
 use pgbench_rs::failover::Phase;
@@ -75,11 +76,12 @@ impl Lab {
             version: None,
         };
         let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
-        let cluster =
-            Cluster::up(&driver, "trial-1", &template, &nodes).await.unwrap_or_else(|error| panic!("{error}"));
+        let cluster = Cluster::up(&driver, "trial-1", &template, &nodes, &WaysSpec::default())
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         let cluster = Arc::new(cluster);
         let (clock, (events, received)) = (Clock::start(), mpsc::unbounded_channel());
-        let settings = Builtin { detect: Detect::default(), fence: Fence::Driver, automatic: true };
+        let settings = Builtin { detect: Detect::default(), fence: Fence::Driver, site: None, automatic: true };
         let synchronous = StandbyNames::parse(synchronous).expect("a value");
         let manager = Running::start(settings, cluster.clone(), synchronous, clock, events).await.expect("a manager");
         Lab { root, inventory, cluster, clock, events: received, manager }
