@@ -1,7 +1,7 @@
 //! Every version of PostgreSQL that this machine offers: the same cluster, watched, killed and promoted, and the
 //! table of settings held against what its servers say.
 
-use super::fixture::not_run;
+use super::fixture::{self, not_run};
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::Inventory;
@@ -10,6 +10,7 @@ use pgbench_rs::clean;
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
+use pgbench_rs::cluster::ways::WaysSpec;
 use pgbench_rs::driver::{self, Setup, Workplace};
 use pgbench_rs::manager::{self, Builtin, Detect, Fence};
 use pgbench_rs::metric::sampled::WAL;
@@ -65,7 +66,7 @@ impl Lab {
         let setup = Setup {
             run: "run-1".to_owned(),
             installed: Installed::find(&[]).expect("PostgreSQL"),
-            user: driver::server_user(None).expect("a user for servers"),
+            user: driver::server_user(None, false).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.path().join("work"),
             logs: root.path().join("results/nodes"),
@@ -73,8 +74,9 @@ impl Lab {
             keep: false,
         };
         let place = Workplace::open(setup).await.expect("a work directory");
+        let make = fixture::make(Some(version));
         let fill = |client: Client| async move { Ok(ledger::prepare(&client).await?) };
-        let template = Template::build(&place, "t", Some(version), fill).await.expect("a template");
+        let template = Template::build(&place, "t", &make, fill).await.expect("a template");
         let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let node = |name: &str, follows: Option<&str>| NodeSpec {
             name: name.to_owned(),
@@ -89,10 +91,14 @@ impl Lab {
                 setting("synchronous_standby_names", "ANY 1 (a, s1, s2)"),
             ],
             dir: None,
-            version: Some(version),
+            make: make.clone(),
+            limits: Default::default(),
+            disk: None,
         };
         let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
-        let cluster = Cluster::up(&place, "trial-1", &template, &nodes).await.unwrap_or_else(|error| panic!("{error}"));
+        let cluster = Cluster::up(&place, "trial-1", &template, &nodes, &WaysSpec::default())
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(cluster.unconfirmed, [], "settings that {version} does not confirm");
         Lab { _root: root, inventory, cluster: Arc::new(cluster) }
     }
@@ -215,7 +221,7 @@ async fn every_version_is_watched_killed_and_promoted() {
 async fn failover(lab: &Lab, version: Major) {
     let (clock, (events, mut told)) = (Clock::start(), mpsc::unbounded_channel());
     let (points, mut sampled) = Points::channel(10_000);
-    let builtin = Builtin { detect: Detect::default(), fence: Fence::Driver, automatic: true };
+    let builtin = Builtin { detect: Detect::default(), fence: Fence::Driver, site: None, automatic: true };
     let synchronous = StandbyNames::parse("ANY 1 (a, s1, s2)").expect("a value");
     let manager = manager::Running::start(builtin, lab.cluster.clone(), synchronous, clock, events.clone()).await;
     let manager = manager.expect("a manager");
@@ -223,8 +229,17 @@ async fn failover(lab: &Lab, version: Major) {
     let sample = Sample { every: Time::ms(100), around_fault: Time::ms(100) };
     let sampler = sampler::Running::start(hosts.clone(), login("test"), &sample, clock, points.clone(), events.clone());
     let sampler = sampler.await;
-    let writes = Ledger { writers: 2, rate: 100.0, timeout: Time::s(10) };
-    let ledger = ledger::Running::start(&writes, hosts, login("test"), clock, events, points).await;
+    let writes = Ledger { writers: 2, rate: 100.0, timeout: Time::s(10), sites: Vec::new() };
+    let ledger = ledger::Running::start(
+        &writes,
+        std::slice::from_ref(&hosts),
+        hosts.clone(),
+        login("test"),
+        clock,
+        events,
+        points,
+    )
+    .await;
     let ledger = ledger.expect("a ledger");
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let fault = clock.elapsed();
