@@ -6,16 +6,15 @@ use std::time::Duration;
 fn begin(out: &Path) -> (Plan, Writer) {
     let plan = plan(SCENARIO, &["off", "on"], 1);
     let command = ["pgbench-rs", "run", "--set", "x=postgres://u:hunter2@h/d"].map(String::from);
-    let opening = Opening {
-        scenario_text: SCENARIO,
-        sets: &[],
-        plan: &plan,
-        command: &command,
-        work: Path::new("/tmp"),
-    };
+    let opening =
+        Opening { scenario_text: SCENARIO, sets: &[], plan: &plan, command: &command, work: Path::new("/tmp") };
     let mut writer = Writer::create(out, opening).unwrap();
-    let servers = Server { version: "15.18".into(), bindir: Some("/usr/bin".into()), image: None, engine: None };
-    writer.servers(vec![servers]);
+    writer.servers(vec![Server {
+        version: "15.18".into(),
+        bindir: Some("/usr/bin".into()),
+        image: None,
+        engine: None,
+    }]);
     (plan, writer)
 }
 

@@ -15,7 +15,7 @@ use pgbench_rs::driver::{self, Part, Setup, Shutdown, Workplace};
 use pgbench_rs::pg::conf;
 use pgbench_rs::pg::connect::connect;
 use pgbench_rs::pg::control;
-use pgbench_rs::pg::programs::Programs;
+use pgbench_rs::pg::programs::Installed;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -76,8 +76,8 @@ impl Lab {
         let inventory = Inventory::create(&index, &root.path().join("results/inventory.jsonl"), &run).unwrap();
         let setup = Setup {
             run: run.clone(),
-            programs: Programs::choose(None, None).expect("PostgreSQL"),
-            user: driver::server_user(None).expect("a user for servers"),
+            installed: Installed::find(&[]).expect("PostgreSQL"),
+            user: driver::server_user(None, false).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.path().join("work"),
             logs: root.path().join("results/nodes"),
@@ -138,7 +138,7 @@ impl Lab {
     }
 
     fn own(&self, path: &Path) {
-        if let Some(user) = driver::server_user(None).unwrap() {
+        if let Some(user) = driver::server_user(None, false).unwrap() {
             user.own(path).unwrap();
         }
     }

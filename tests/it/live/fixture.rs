@@ -1,5 +1,8 @@
 //! A throw-away server for tests that need one.
 
+use pgbench_rs::driver::Make;
+use pgbench_rs::pg::programs::Installed;
+use pgbench_rs::pg::version::Major;
 use pgbench_rs::pg::{Host, Login, Secret};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -86,6 +89,12 @@ pub fn server_command(program: &str) -> Command {
     } else {
         Command::new(path)
     }
+}
+
+/// Programs of this version, or the newest that are installed.
+pub fn make(version: Option<Major>) -> Make {
+    let installed = Installed::find(&[]).unwrap_or_else(|error| panic!("{error}"));
+    Make::Process(installed.choose(version).unwrap_or_else(|error| panic!("{error}")).clone())
 }
 
 /// Where a program of PostgreSQL is: the newest installed version, or PATH.

@@ -12,3 +12,4 @@ mod orphaned;
 mod probes;
 mod sampling;
 mod servers;
+mod versions;
