@@ -59,7 +59,7 @@ check_variables() {
 }
 
 make_database() {
-    local wrapper password=() waldir=()
+    local wrapper secret password=() waldir=()
     if ! getent passwd "$(id -u)" >/dev/null; then
         # initdb wants its user to have a name.
         wrapper=$(find /usr/lib -name libnss_wrapper.so -print -quit)
@@ -68,11 +68,16 @@ make_database() {
         echo "postgres:x:$(id -u):$(id -g):PostgreSQL:$PGDATA:/bin/false" >"$NSS_WRAPPER_PASSWD"
         echo "postgres:x:$(id -g):" >"$NSS_WRAPPER_GROUP"
     fi
-    [ -z "${POSTGRES_PASSWORD:-}" ] || password=(--pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD"))
+    secret=$(mktemp)
+    if [ -n "${POSTGRES_PASSWORD:-}" ]; then
+        printf '%s\n' "$POSTGRES_PASSWORD" >"$secret"
+        password=(--pwfile="$secret")
+    fi
     [ -z "${POSTGRES_INITDB_WALDIR:-}" ] || waldir=(--waldir "$POSTGRES_INITDB_WALDIR")
     # Several arguments in one variable are the image's convention.
     # shellcheck disable=SC2086
     initdb --username="$POSTGRES_USER" "${password[@]}" "${waldir[@]}" ${POSTGRES_INITDB_ARGS:-}
+    rm -f "$secret"
     if [ -n "${wrapper:-}" ]; then
         rm -f "$NSS_WRAPPER_PASSWD" "$NSS_WRAPPER_GROUP"
         unset LD_PRELOAD NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP
@@ -87,6 +92,7 @@ sql() {
 
 run_files() {
     local file
+    # shellcheck disable=SC1090 # whatever the user put there
     for file in /docker-entrypoint-initdb.d/*; do
         case "$file" in
             # What is executable runs by itself, the rest runs here and may set variables.
