@@ -19,7 +19,7 @@ fn book() -> Book {
             _ if i % 1000 == 0 => Outcome::Weak,
             _ => Outcome::Ok,
         };
-        book.settle(i as usize % WRITERS, outcome, Duration::from_millis(10 * i));
+        book.settle(i as usize % WRITERS, outcome, 1, Duration::from_millis(10 * i));
     }
     book
 }
@@ -39,7 +39,7 @@ fn recording(c: &mut Criterion) {
     group.bench_function("book/acknowledge", |b| {
         b.iter(|| {
             at += Duration::from_millis(10);
-            book.settle(black_box(1), Outcome::Ok, at);
+            book.settle(black_box(1), Outcome::Ok, 1, at);
         });
     });
     group.finish();

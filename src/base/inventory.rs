@@ -233,6 +233,13 @@ impl Inventory {
         self.write(Line::Created { id, thing: Thing::Command { identity, program: program.to_owned() } })
     }
 
+    /// Names something that is about to be made.
+    pub fn thing(&self, thing: Thing) -> io::Result<Id> {
+        let id = self.next_id();
+        self.write(Line::Created { id, thing })?;
+        Ok(id)
+    }
+
     /// The number of an entry that is about to be made.
     pub fn next_id(&self) -> Id {
         let mut state = self.state();

@@ -10,6 +10,7 @@ use crate::base::hunt::Hunt;
 use crate::base::index::{Index, IndexEntry, copy_of, leave};
 use crate::base::inventory::{Contents, Entry, Estate, Id, Inventory, MARK, Owner, Thing};
 use crate::base::proc::{self, Stat};
+use crate::driver::docker::cleanup;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,8 @@ pub struct Undone {
     pub killed: usize,
     /// The directories that were removed.
     pub removed: Vec<PathBuf>,
+    /// What was removed from container engines, in words.
+    pub labelled: Vec<String>,
     /// What could not be undone, and why.
     pub errors: Vec<String>,
 }
@@ -86,7 +89,9 @@ impl PastRun {
         let contents = estate.contents()?;
         let undone = undo(&contents, kept, |id| estate.gone(id));
         let left = remains(&estate.contents()?);
-        if left.directories.is_empty() && left.processes.is_empty() {
+        let on_engine = |entry: &Entry| matches!(entry.thing, Thing::Labelled { .. }) && !entry.gone;
+        let on_engine = estate.contents()?.entries.iter().any(on_engine);
+        if left.directories.is_empty() && left.processes.is_empty() && !on_engine {
             leave(&self.index_entry)?;
         }
         Ok(undone)
@@ -153,6 +158,20 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
     undone.errors.extend(names);
     let mut blocked: Vec<PathBuf> = Vec::new();
     let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
+    // Containers use the directories that are removed below.
+    for entry in contents.entries.iter().filter(|entry| !entry.gone && to_undo(entry)) {
+        let Thing::Labelled { engine } = &entry.thing else { continue };
+        match cleanup::remove(engine, run) {
+            Ok(removed) => undone.labelled.extend(removed.iter().map(ToString::to_string)),
+            Err(error) => {
+                undone.errors.push(format!("what run {run} made on a container engine was not removed: {error}"));
+                continue;
+            }
+        }
+        if let Err(error) = gone(entry.id) {
+            undone.errors.push(error.to_string());
+        }
+    }
     for entry in contents.entries.iter().rev().filter(|entry| !entry.gone && to_undo(entry)) {
         let done = match &entry.thing {
             Thing::Directory { path, within, .. } => {
@@ -170,6 +189,7 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
                 !blocked.contains(path)
             }
             Thing::Process { .. } | Thing::Command { .. } => left.is_empty(),
+            Thing::Labelled { .. } => continue,
             _ => false,
         };
         if done && let Err(error) = gone(entry.id) {

@@ -2,7 +2,8 @@
 //! closes without a farewell the harness was killed, and the watchdog kills every process that the
 //! inventory names, frozen ones too. It removes nothing; that is for `pgbench-rs clean`.
 
-use crate::base::inventory::Estate;
+use crate::base::inventory::{Contents, Estate, Thing};
+use crate::driver::docker::{EngineError, cleanup};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -81,13 +82,31 @@ pub fn main(inventory: &Path) -> ExitCode {
 fn act(estate: &mut Estate) -> io::Result<()> {
     let contents = estate.contents()?;
     let mut hunt = super::hunt(&contents, |entry| !entry.kept);
+    // Containers first: their processes may be found by the hunt, too, but only an engine knows all of them.
+    let containers = kill_containers(&contents);
     let left = hunt.end(QUIET, LIMIT);
+    if let Err(why) = &containers {
+        estate.note(&format!("the harness died; its watchdog could not kill its containers: {why}"))?;
+    }
     if left.is_empty() {
         for entry in contents.entries.iter().filter(|entry| !entry.gone && !entry.kept && entry.thing.is_process()) {
             estate.gone(entry.id)?;
         }
-        return estate.note(&format!("the harness died; its watchdog killed {} processes", hunt.killed()));
+        let containers = containers.map_or_else(|_| String::new(), |killed| format!(" and {killed} containers"));
+        return estate.note(&format!("the harness died; its watchdog killed {} processes{containers}", hunt.killed()));
     }
     let pids: Vec<String> = left.iter().map(|stat| stat.identity.pid.to_string()).collect();
     estate.note(&format!("the harness died; its watchdog could not kill {}", pids.join(", ")))
+}
+
+/// Kills the run's containers, which are not removed; returns how many.
+fn kill_containers(contents: &Contents) -> Result<usize, EngineError> {
+    let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
+    let mut killed = 0;
+    for entry in contents.entries.iter().filter(|entry| !entry.gone && !entry.kept) {
+        if let Thing::Labelled { engine } = &entry.thing {
+            killed += cleanup::kill(engine, run)?;
+        }
+    }
+    Ok(killed)
 }

@@ -2,7 +2,7 @@
 
 use crate::base::{disk, units::Size};
 use crate::driver::{default_work, server_user};
-use crate::pg::programs::{Programs, ProgramsError};
+use crate::pg::programs::Installed;
 use clap::Args;
 use serde::Serialize;
 use std::io::{Read, Write};
@@ -17,9 +17,9 @@ use std::time::Duration;
 /// Only PostgreSQL is needed to run the shipped scenarios. What is missing stands with the command that brings it.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Directory of PostgreSQL's programs, instead of looking for them
+    /// Directory of PostgreSQL's programs, instead of looking for them; once for each version
     #[arg(long, value_name = "DIR")]
-    postgres: Option<PathBuf>,
+    postgres: Vec<PathBuf>,
     /// Where data directories would go
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
@@ -62,7 +62,7 @@ impl Doctor {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let work = self.work.clone().map_or_else(default_work, Ok)?;
         let findings = [
-            Finding::new("PostgreSQL", postgres(self.postgres.as_deref()), "apt-get install -y postgresql").needed(),
+            Finding::new("PostgreSQL", postgres(&self.postgres), "apt-get install -y postgresql").needed(),
             Finding::new("server user", user(self.server_user.as_deref()), "useradd --system --create-home postgres")
                 .needed(),
             Finding::new("work directory", work_directory(&work), "pass another one with --work DIR").needed(),
@@ -105,17 +105,13 @@ fn print(findings: &[Finding], out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn postgres(asked: Option<&Path>) -> Result<String, String> {
-    let found = match asked {
-        Some(_) => Programs::choose(asked, None).map(|one| vec![one]),
-        None => Some(Programs::all()).filter(|all| !all.is_empty()).ok_or(ProgramsError::None),
-    };
-    let found = found.map_err(|missing| missing.to_string())?;
+fn postgres(asked: &[PathBuf]) -> Result<String, String> {
+    let found = Installed::find(asked).map_err(|missing| missing.to_string())?;
     Ok(found.iter().map(|p| format!("{} in {}", p.version, p.dir.display())).collect::<Vec<_>>().join(", "))
 }
 
 fn user(asked: Option<&str>) -> Result<String, String> {
-    match server_user(asked) {
+    match server_user(asked, false) {
         Ok(Some(user)) => Ok(format!("{} (uid {}), as this is root", user.name, user.uid)),
         Ok(None) => Ok(format!("uid {}, the one that runs this", nix::unistd::geteuid())),
         Err(wrong) => Err(wrong.to_string()),

@@ -26,9 +26,9 @@ pub struct Run {
     /// Where data directories go; default: a folder of this user's own in /var/tmp
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// Directory of PostgreSQL's programs, instead of looking for them
+    /// Directory of PostgreSQL's programs, instead of looking for them; once for each version
     #[arg(long, value_name = "DIR")]
-    postgres: Option<PathBuf>,
+    postgres: Vec<PathBuf>,
     /// System user that servers run as when started as root; default: postgres
     #[arg(long, value_name = "USER")]
     server_user: Option<String>,

@@ -15,6 +15,12 @@ pub struct ScenarioArgs {
     /// Set what stands at a path of the scenario, such as `load.app.clients=16` or `phase.kill.lasts=20s`
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
+    /// How servers exist, instead of the scenario's way: `process` or `docker`
+    #[arg(long, value_name = "KIND")]
+    driver: Option<String>,
+    /// Image of the servers' containers; `{version}` stands for the major version. Implies `--driver docker`
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
     /// Repetitions of each variant, instead of the scenario's
     #[arg(long, value_name = "N")]
     trials: Option<u32>,
@@ -24,7 +30,16 @@ impl ScenarioArgs {
     /// Its text with everything laid over it.
     pub fn source(&self) -> anyhow::Result<Source> {
         let trials = self.trials.map(|trials| format!("trials={trials}"));
-        Ok(find(&self.scenario)?.with_sets(self.sets.iter().cloned().chain(trials)))
+        let sets = self.driver().into_iter().chain(self.sets.iter().cloned()).chain(trials);
+        Ok(find(&self.scenario)?.with_sets(sets))
+    }
+
+    /// What `--driver` and `--image` set. Before all else, so that `--set driver.host=…` goes over it.
+    fn driver(&self) -> Option<String> {
+        let kind = self.driver.as_deref().or(self.image.as_ref().map(|_| "docker"))?;
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let image = self.image.as_deref().map(|image| format!(", image = {}", quoted(image))).unwrap_or_default();
+        Some(format!("driver={{ kind = {}{image} }}", quoted(kind)))
     }
 
     /// Read and checked.

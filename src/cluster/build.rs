@@ -4,15 +4,16 @@
 use super::node::{Node, NodeSpec};
 use super::settings::{self, Mismatch};
 use super::template::{CONF, FillError, Template};
+use super::ways::{Ways, WaysSpec};
 use super::{Cluster, Made};
 use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
 use crate::driver::outcome::SignalError;
-use crate::driver::process::ProcessServer;
 use crate::driver::start::{StartError, whole};
-use crate::driver::{SERVER_PROGRAM, Server, Workplace};
+use crate::driver::{MakeError, SERVER_PROGRAM, Workplace};
 use crate::pg::conf;
 use crate::pg::connect::{ConnectError, connect};
+use crate::pg::programs::ProgramsError;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ pub enum BuildError {
     /// The nodes do not make a cluster.
     #[error("{0}")]
     Topology(String),
+    /// There are no programs of a node's version.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
     /// A setting is the driver's own business.
     #[error("node `{node}`: `{setting}` cannot be set: {why}")]
     Reserved {
@@ -50,6 +54,12 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
+    /// A proxy could not be laid on a way.
+    #[error("a proxy could not listen: {0}")]
+    Proxy(io::Error),
+    /// A server could not be made.
+    #[error(transparent)]
+    Make(#[from] MakeError),
     /// A helper command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -126,16 +136,19 @@ impl Cluster {
         trial: &str,
         template: &Template,
         nodes: &[NodeSpec],
+        ways: &WaysSpec,
     ) -> Result<Cluster, BuildError> {
         let specs = in_order(nodes)?;
         let mut cluster = Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
+            ways: Ways::default(),
+            parties: ways.parties.clone(),
             place: place.clone(),
             made: Vec::new(),
             kept: AtomicBool::new(false),
         };
-        match cluster.build(trial, template, &specs).await {
+        match cluster.build(trial, template, &specs, ways).await {
             Ok(()) => Ok(cluster),
             Err(cause) => match cluster.down().await {
                 Ok(()) => Err(cause),
@@ -144,11 +157,26 @@ impl Cluster {
         }
     }
 
-    async fn build(&mut self, trial: &str, template: &Template, specs: &[&NodeSpec]) -> Result<(), BuildError> {
+    async fn build(
+        &mut self,
+        trial: &str,
+        template: &Template,
+        specs: &[&NodeSpec],
+        ways: &WaysSpec,
+    ) -> Result<(), BuildError> {
         let trial_dir = self.make(&self.place.dir().join(trial), &self.place.dir.clone(), None)?;
         for spec in specs {
             let node = self.prepare(trial, &trial_dir, template, spec, specs.len()).await?;
+            self.ways.nodes.insert(node.name.clone(), node.host.clone());
             self.nodes.push(Arc::new(node));
+        }
+        let own = vec![None; ways.slow.len()];
+        self.ways.lay(&ways.slow, &own).await.map_err(BuildError::Proxy)?;
+        for spec in specs {
+            if let (Some(node), Some(upstream)) = (self.node(&spec.name), self.upstream(spec)) {
+                let followed = node.follow_on_start(&self.way(node, upstream));
+                followed.map_err(|error| io_at(&node.dir)(io::Error::other(error.to_string())))?;
+            }
         }
         self.sync().await?;
         for spec in specs {
@@ -199,15 +227,16 @@ impl Cluster {
         template.copy(&place, &data).await?;
         let logs = place.setup.logs.join(trial).join(&spec.name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
-        let server = ProcessServer::new(place.clone(), &spec.name, data.clone(), logs.join("postgresql.log"));
-        let server = Server::Process(server.map_err(io_at(&dir))?);
+        if spec.make.key() != template.made_by() {
+            let (node, own, made) = (&spec.name, spec.make.key(), template.made_by());
+            let why = format!("node `{node}` is of {own} and cannot run on what {made} made");
+            return Err(BuildError::Topology(why));
+        }
+        let server = spec.make.server(&place, &spec.name, data.clone(), logs.join("postgresql.log"), spec.limits)?;
         let node = Node::new(spec, data, server);
         let conf = node.dir.join(CONF);
         let settings = settings::of_node(spec, &node.host, nodes);
         place.write(&conf, &conf::postgresql_conf(&settings)).map_err(io_at(&conf))?;
-        if let Some(upstream) = self.upstream(spec) {
-            node.follow_on_start(upstream).map_err(|error| io_at(&node.dir)(io::Error::other(error.to_string())))?;
-        }
         Ok(node)
     }
 
@@ -304,6 +333,9 @@ fn in_order(nodes: &[NodeSpec]) -> Result<Vec<&NodeSpec>, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::Make;
+    use crate::pg::programs::Programs;
+    use crate::pg::version::Version;
 
     fn node(name: &str, follows: Option<&str>) -> NodeSpec {
         NodeSpec {
@@ -315,6 +347,9 @@ mod tests {
             priority: 100,
             settings: Vec::new(),
             dir: None,
+            make: Make::Process(Programs { dir: "/".into(), version: Version { major: 15, minor: 0 } }),
+            limits: Default::default(),
+            disk: None,
         }
     }
 

@@ -9,14 +9,17 @@
 //! ```
 
 pub mod build;
+mod network;
 pub mod node;
 pub mod settings;
 pub mod template;
+pub mod ways;
 
 use crate::base::inventory::Id;
 use crate::clean;
 use crate::driver::Workplace;
 pub use crate::driver::{Part, Shutdown};
+use crate::net::{Party, Placed};
 use crate::pg::{Host, Login, connect::connect};
 use build::BuildError;
 pub use node::Node;
@@ -27,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use ways::Ways;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a server may take to exit at once.
@@ -39,6 +43,8 @@ pub struct Cluster {
     pub nodes: Vec<Arc<Node>>,
     /// Settings that a node does not confirm; a trial with any is not valid.
     pub unconfirmed: Vec<Mismatch>,
+    ways: Ways,
+    parties: Vec<Placed>,
     place: Arc<Workplace>,
     made: Vec<Made>,
     kept: AtomicBool,
@@ -75,9 +81,30 @@ impl fmt::Display for Kept {
 pub struct DownError(pub Vec<String>);
 
 impl Cluster {
-    /// Where all nodes listen.
+    /// Where all nodes listen, as the observer reaches them: he is never cut off.
     pub fn hosts(&self) -> Vec<Host> {
-        self.nodes.iter().map(|node| node.host.clone()).collect()
+        self.nodes.iter().map(|node| self.ways.observed(&node.host)).collect()
+    }
+
+    /// Where all nodes listen, as `party` reaches them.
+    pub fn hosts_of(&self, party: &Party) -> Vec<Host> {
+        self.nodes.iter().map(|node| self.ways.host(party, &node.host)).collect()
+    }
+
+    /// How one node reaches another.
+    pub fn way(&self, from: &Node, to: &Node) -> Host {
+        self.ways.host(&Party::Node(from.name.clone()), &to.host)
+    }
+
+    /// How everybody reaches everybody.
+    pub fn ways(&self) -> &Ways {
+        &self.ways
+    }
+
+    /// Everybody who sends packets, and where he stands.
+    pub fn placed(&self) -> Vec<Placed> {
+        let node = |node: &Arc<Node>| Placed { party: Party::Node(node.name.clone()), site: node.site.clone() };
+        self.nodes.iter().map(node).chain(self.parties.iter().cloned()).collect()
     }
 
     /// How to log in to any node.
@@ -113,6 +140,9 @@ impl Cluster {
                 errors.push(error.to_string());
             }
             if let Err(error) = node.stop(Shutdown::Immediate, STOP_LIMIT).await {
+                errors.push(error.to_string());
+            }
+            if let Err(error) = node.remove().await {
                 errors.push(error.to_string());
             }
         }

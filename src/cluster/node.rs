@@ -1,9 +1,10 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
+use crate::driver::docker::Limits;
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
-use crate::driver::{Part, Server, Shutdown};
-use crate::pg::control::{self, ControlError};
+use crate::driver::{Make, Part, Server, Shutdown};
+use crate::pg::control::ControlError;
 use crate::pg::{Host, Lsn, conf};
 use std::fs;
 use std::io;
@@ -30,6 +31,12 @@ pub struct NodeSpec {
     pub settings: Vec<(String, String)>,
     /// Where its data directory goes, for another file system than the work directory's.
     pub dir: Option<PathBuf>,
+    /// What its server is made with.
+    pub make: Make,
+    /// What its container may use.
+    pub limits: Limits,
+    /// Size of a file system of its own.
+    pub disk: Option<u64>,
 }
 
 /// A node of a running cluster. All methods may be called at the same time.
@@ -122,6 +129,11 @@ impl Node {
         self.server.thaw(part).await
     }
 
+    /// Ends it and removes its container, if it has one; its directory stays.
+    pub(super) async fn remove(&self) -> Result<(), SignalError> {
+        self.server.remove().await
+    }
+
     /// Kills everything of it and proves that nothing is left; see [`Server::fence`].
     pub async fn fence(&self) -> Result<Proof, SignalError> {
         // Before it is true, so that nobody starts it again after the proof.
@@ -157,12 +169,13 @@ impl Node {
         self.slot.then(|| self.name.chars().map(letter).collect())
     }
 
-    /// The value of `primary_conninfo` by which it follows `upstream`.
-    pub fn primary_conninfo(&self, upstream: &Node) -> String {
+    /// The value of `primary_conninfo` by which it follows `upstream`, as [`Cluster::way`](super::Cluster::way)
+    /// says it is reached.
+    pub fn primary_conninfo(&self, upstream: &Host) -> String {
         let (login, passfile) = (self.server.place().login(&self.name), self.server.place().passfile());
         conf::conninfo(&[
-            ("host", &upstream.host.host),
-            ("port", &upstream.host.port.to_string()),
+            ("host", &upstream.host),
+            ("port", &upstream.port.to_string()),
             ("user", &login.user),
             ("passfile", &passfile.to_string_lossy()),
             ("application_name", &self.name),
@@ -177,7 +190,7 @@ impl Node {
     /// Makes a stopped node a standby of `upstream` when it starts next: `standby.signal`, and
     /// `primary_conninfo` and `primary_slot_name` in `postgresql.auto.conf`, where a change by
     /// `ALTER SYSTEM` would be too. The slot itself is not created.
-    pub fn follow_on_start(&self, upstream: &Node) -> Result<(), StoppedError> {
+    pub fn follow_on_start(&self, upstream: &Host) -> Result<(), StoppedError> {
         if self.is_running() {
             return Err(StoppedError::Running(self.name.clone()));
         }
@@ -202,9 +215,11 @@ impl Node {
         if self.is_running() {
             return Err(StoppedError::Running(self.name.clone()));
         }
-        let setup = &self.server.place().setup;
-        let read = control::control_data(&setup.programs, setup.user.as_ref(), &self.dir, &setup.inventory).await;
-        let data = read.map_err(|source| StoppedError::Control { node: self.name.clone(), source })?;
+        let data = self
+            .server
+            .control_data()
+            .await
+            .map_err(|source| StoppedError::Control { node: self.name.clone(), source })?;
         if !data.is_shut_down() {
             return Err(StoppedError::NotShutDown { node: self.name.clone(), state: data.state });
         }

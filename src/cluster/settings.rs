@@ -6,6 +6,7 @@
 
 use super::node::NodeSpec;
 use crate::pg::Host;
+use crate::pg::settings::value::{boolean, number};
 use std::collections::BTreeMap;
 use std::fmt;
 use tokio_postgres::Client;
@@ -178,56 +179,6 @@ fn confirms(live: &Live<'_>, wanted: &str) -> bool {
     }
 }
 
-/// A boolean in any of the spellings that `parse_bool` takes: unique prefixes, in any case.
-fn boolean(text: &str) -> Option<bool> {
-    let text = text.trim().to_ascii_lowercase();
-    let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
-    match text.as_str() {
-        "1" => Some(true),
-        "0" => Some(false),
-        _ if begins("true", 1) || begins("yes", 1) || begins("on", 2) => Some(true),
-        _ if begins("false", 1) || begins("no", 1) || begins("off", 2) => Some(false),
-        _ => None,
-    }
-}
-
-/// A number in the setting's own unit, such as `8kB`, `ms` or `min`.
-fn number(text: &str, unit: Option<&str>) -> Option<f64> {
-    let text = text.trim();
-    let digits = |c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'));
-    if let Some(hex) = text.strip_prefix("0x") {
-        return i64::from_str_radix(hex, 16).ok().map(|value| value as f64);
-    }
-    // Scientific notation has no unit after it that could begin with an `e`.
-    if let Ok(value) = text.parse::<f64>() {
-        return Some(value);
-    }
-    let (value, given) = text.split_at(text.find(digits)?);
-    let value: f64 = value.parse().ok()?;
-    Some(value * amount(given.trim())? / amount(unit?)?)
-}
-
-/// What a unit amounts to, in bytes or seconds; a unit may carry a factor (`8kB`).
-fn amount(unit: &str) -> Option<f64> {
-    let letters = unit.find(|c: char| !c.is_ascii_digit())?;
-    let factor: f64 = if letters == 0 { 1.0 } else { unit[..letters].parse().ok()? };
-    let one = match &unit[letters..] {
-        "B" => 1.0,
-        "kB" => 1024.0,
-        "MB" => 1024.0 * 1024.0,
-        "GB" => 1024.0 * 1024.0 * 1024.0,
-        "TB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        _ => return None,
-    };
-    Some(factor * one)
-}
-
 /// The settings of a server that differ from the built-in defaults, those of its place in the lab left out.
 pub async fn changed(client: &Client) -> Result<BTreeMap<String, String>, tokio_postgres::Error> {
     let rows = client
@@ -259,6 +210,9 @@ pub fn merged(nodes: &[(String, BTreeMap<String, String>)]) -> BTreeMap<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::Make;
+    use crate::pg::programs::Programs;
+    use crate::pg::version::Version;
 
     fn live<'a>(kind: &'a str, setting: &'a str, unit: &'a str) -> Live<'a> {
         Live { setting, unit: (!unit.is_empty()).then_some(unit), kind, boot: None }
@@ -283,6 +237,9 @@ mod tests {
             priority: 100,
             settings: Vec::new(),
             dir: None,
+            make: Make::Process(Programs { dir: "/".into(), version: Version { major: 15, minor: 0 } }),
+            limits: Default::default(),
+            disk: None,
         };
         let host = Host::new("a", "127.0.0.1", 1);
         for (nodes, senders) in [(1, "10"), (5, "10"), (12, "17")] {

@@ -11,19 +11,23 @@
 //!
 //! The servers' logs are written directly where the results are kept (`nodes/<trial>/<node>/postgresql.log`).
 
+pub mod docker;
+pub mod make;
 pub mod outcome;
 pub mod port;
 pub mod process;
 pub mod server;
 pub mod start;
 
+pub use make::{Make, MakeError};
 pub use server::{Part, Server, Shutdown};
 
 use crate::base::exec::{self, CommandError};
 use crate::base::inventory::{Id, Inventory};
 use crate::base::user::User;
-use crate::pg::programs::Programs;
+use crate::pg::programs::Installed;
 use crate::pg::{Login, conf};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -36,13 +40,58 @@ const SUPERUSER: &str = "postgres";
 /// Whose processes, standing in a data directory, are the server's.
 pub const SERVER_PROGRAM: &str = "postgres";
 
+/// How a server exists: `driver = { kind = … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// Processes of this machine, children of the harness.
+    Process(Process),
+    /// Containers of a Docker engine.
+    Docker(docker::Docker),
+}
+
+impl Driver {
+    /// Its kind, as written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Driver::Process(_) => "process",
+            Driver::Docker(_) => "docker",
+        }
+    }
+}
+
+impl Default for Driver {
+    fn default() -> Self {
+        Driver::Process(Process::default())
+    }
+}
+
+/// Settings of [`Driver::Process`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// How servers and clients reach each other; absent: over loopback, unless packets are to vanish.
+    #[serde(default)]
+    pub network: Option<Network>,
+}
+
+/// The network of servers that are processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// 127.0.0.1, a port each.
+    Loopback,
+    /// A network namespace each, on a bridge of the run's own.
+    Namespaces,
+}
+
 /// What a run's servers have in common, as asked for.
 #[derive(Debug)]
 pub struct Setup {
     /// The run's id; its work directory is called so.
     pub run: String,
-    /// The programs of the server's version.
-    pub programs: Programs,
+    /// The programs of every version that its servers have.
+    pub installed: Installed,
     /// Whom servers run as; see [`server_user`].
     pub user: Option<User>,
     /// Where what is created is named.
@@ -107,8 +156,8 @@ pub enum DriverError {
 }
 
 /// Whom servers run as: nobody else, unless root runs this, as whom PostgreSQL refuses to run; then
-/// `asked`, by default `postgres`.
-pub fn server_user(asked: Option<&str>) -> Result<Option<User>, DriverError> {
+/// `asked`, by default `postgres`. Where all servers are in containers, this machine need not know such a user.
+pub fn server_user(asked: Option<&str>, containers: bool) -> Result<Option<User>, DriverError> {
     let own = nix::unistd::geteuid();
     let named = |name: &str| {
         let found = User::named(name).map_err(|source| DriverError::Io { path: "/etc/passwd".into(), source })?;
@@ -117,7 +166,13 @@ pub fn server_user(asked: Option<&str>) -> Result<Option<User>, DriverError> {
     match asked {
         Some(name) if own.is_root() => named(name).map(Some),
         Some(name) if named(name)?.uid != own.as_raw() => Err(DriverError::NotRoot(name.to_owned())),
-        None if own.is_root() => named("postgres").map(Some),
+        None if own.is_root() => match named("postgres") {
+            // As in the official image.
+            Err(DriverError::NoUser(name)) if containers => {
+                Ok(Some(User { name, uid: 999, gid: 999, home: "/".into() }))
+            }
+            found => found.map(Some),
+        },
         _ => Ok(None),
     }
 }
@@ -176,11 +231,6 @@ impl Workplace {
         &self.dir
     }
 
-    /// The version of its servers' programs and where they are.
-    pub fn programs(&self) -> &Programs {
-        &self.setup.programs
-    }
-
     /// The run's password file, which libpq takes as `passfile` or from `PGPASSFILE`.
     pub fn passfile(&self) -> PathBuf {
         self.dir.join("passfile")
@@ -220,14 +270,13 @@ impl Workplace {
 
     async fn check_reach(&self) -> Result<(), DriverError> {
         let Some(user) = &self.setup.user else { return Ok(()) };
-        let postgres = self.setup.programs.path("postgres");
-        for (path, hint) in [
-            (self.dir.as_path(), "name a directory with --work DIR that this user can reach"),
-            (postgres.as_path(), "name programs with --postgres DIR that this user can run"),
-        ] {
-            exec::reaches(Some(user), path, &self.setup.inventory).await.map_err(|source| {
+        let mut needed = vec![(self.dir.clone(), "name a directory with --work DIR that this user can reach")];
+        let hint = "name programs with --postgres DIR that this user can run";
+        needed.extend(self.setup.installed.iter().map(|programs| (programs.path("postgres"), hint)));
+        for (path, hint) in needed {
+            exec::reaches(Some(user), &path, &self.setup.inventory).await.map_err(|source| {
                 let source = Box::new(source);
-                DriverError::Unreachable { user: user.name.clone(), path: path.to_owned(), hint, source }
+                DriverError::Unreachable { user: user.name.clone(), path: path.clone(), hint, source }
             })?;
         }
         Ok(())

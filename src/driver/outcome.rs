@@ -1,6 +1,7 @@
 //! What stopping, killing and fencing a server came to.
 
 use super::SERVER_PROGRAM;
+use super::docker::EngineError;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,23 +41,48 @@ impl fmt::Display for Stopped {
 pub struct Proof {
     /// The node.
     pub node: String,
-    /// Its data directory, in which no process of the server stands any more.
-    pub data: PathBuf,
-    /// Processes that had to be killed.
+    /// How it is known.
+    pub evidence: Evidence,
+    /// Processes that had to be killed; of a container, 1 when it ran.
     pub killed: usize,
     /// How long it took to get the proof.
     pub took: Duration,
 }
 
+/// How it is known that nothing of a server is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The postmaster was reaped, and no process of a server stands in this data directory.
+    Processes(PathBuf),
+    /// The container does not run, which its engine says once the kernel has ended every process in it.
+    Container {
+        /// Its name.
+        name: String,
+        /// `exited`, `created`, …; `removed` when it is gone.
+        status: String,
+        /// The status with which it ended.
+        exit_code: Option<i64>,
+    },
+}
+
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Proof { node, data, killed, took } = self;
-        write!(
-            f,
-            "no process of `{node}` is left: {killed} killed, the postmaster reaped, \
-             no {SERVER_PROGRAM} stands in {}, after {took:.1?}",
-            data.display()
-        )
+        let Proof { node, evidence, killed, took } = self;
+        write!(f, "no process of `{node}` is left: ")?;
+        match evidence {
+            Evidence::Processes(data) => {
+                let data = data.display();
+                write!(f, "{killed} killed, the postmaster reaped, no {SERVER_PROGRAM} stands in {data}")?;
+            }
+            Evidence::Container { name, status, exit_code } => {
+                let killed = if *killed > 0 { "killed" } else { "it did not run" };
+                write!(f, "{killed}, the engine says of container {name}: {status}")?;
+                if let Some(code) = exit_code {
+                    write!(f, " with status {code}")?;
+                }
+            }
+        }
+        write!(f, ", after {took:.1?}")
     }
 }
 
@@ -90,5 +116,13 @@ pub enum SignalError {
         node: String,
         /// What was looked for.
         part: &'static str,
+    },
+    /// The container engine did not do it.
+    #[error("node `{node}`: {source}")]
+    Engine {
+        /// The node.
+        node: String,
+        /// What it said.
+        source: EngineError,
     },
 }

@@ -1,6 +1,6 @@
 //! A server as processes: killing, stopping, freezing all of it or parts of it.
 
-use super::outcome::{Killed, Proof, SignalError, Stopped};
+use super::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
 use super::port::Port;
 use super::start::log_tail;
 use super::{Part, SERVER_PROGRAM, Shutdown, Workplace};
@@ -10,6 +10,8 @@ use crate::base::hunt::Hunt;
 use crate::base::inventory::Id;
 use crate::base::proc::{self, Stat};
 use crate::pg::Host;
+use crate::pg::control::{self, ControlData, ControlError};
+use crate::pg::programs::Programs;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +32,7 @@ pub struct ProcessServer {
     pub data: PathBuf,
     /// Its log.
     pub log: PathBuf,
+    pub(super) programs: Programs,
     pub(super) place: Arc<Workplace>,
     pub(super) starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
@@ -70,14 +73,21 @@ impl Running {
 }
 
 impl ProcessServer {
-    /// A server that does not run yet, on a port of its own.
-    pub fn new(place: Arc<Workplace>, name: &str, data: PathBuf, log: PathBuf) -> std::io::Result<ProcessServer> {
+    /// A server of these programs that does not run yet, on a port of its own.
+    pub fn new(
+        place: Arc<Workplace>,
+        programs: Programs,
+        name: &str,
+        data: PathBuf,
+        log: PathBuf,
+    ) -> std::io::Result<ProcessServer> {
         let port = Port::reserve()?;
         let host = Host::new(name, "127.0.0.1", port.number());
         Ok(ProcessServer {
             host,
             data,
             log,
+            programs,
             place,
             starting: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
@@ -95,6 +105,12 @@ impl ProcessServer {
     /// The run that it belongs to.
     pub fn place(&self) -> &Arc<Workplace> {
         &self.place
+    }
+
+    /// What the control file of its data directory says; no server must run on it.
+    pub async fn control_data(&self) -> Result<ControlData, ControlError> {
+        let setup = &self.place.setup;
+        control::control_data(&self.programs, setup.user.as_ref(), &self.data, &setup.inventory).await
     }
 
     /// Whether its postmaster runs, frozen or not.
@@ -138,7 +154,7 @@ impl ProcessServer {
         let _no_start = self.starting.lock().await;
         let after = self.kill().await?;
         let (node, killed) = (self.name().to_owned(), before.processes + after.processes);
-        Ok(Proof { node, data: self.data.clone(), killed, took: began.elapsed() })
+        Ok(Proof { node, evidence: Evidence::Processes(self.data.clone()), killed, took: began.elapsed() })
     }
 
     /// Tells it to stop; after `limit` it is killed. A frozen postmaster is thawed, with all of its

@@ -1,10 +1,12 @@
 //! A server, however it exists, and what can be done to it.
 
 use super::Workplace;
+use super::docker::ContainerServer;
 use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::process::ProcessServer;
 use super::start::StartError;
 use crate::pg::Host;
+use crate::pg::control::{self, ControlData, ControlError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +55,8 @@ impl Part {
 pub enum Server {
     /// Processes of this machine.
     Process(ProcessServer),
+    /// A container.
+    Container(ContainerServer),
 }
 
 impl Server {
@@ -65,6 +69,7 @@ impl Server {
     pub fn host(&self) -> &Host {
         match self {
             Server::Process(server) => &server.host,
+            Server::Container(server) => &server.host,
         }
     }
 
@@ -72,6 +77,7 @@ impl Server {
     pub fn place(&self) -> &Arc<Workplace> {
         match self {
             Server::Process(server) => server.place(),
+            Server::Container(server) => server.place(),
         }
     }
 
@@ -79,6 +85,7 @@ impl Server {
     pub fn log(&self) -> &Path {
         match self {
             Server::Process(server) => &server.log,
+            Server::Container(server) => &server.log,
         }
     }
 
@@ -88,6 +95,16 @@ impl Server {
     pub async fn start(&self) -> Result<Duration, StartError> {
         match self {
             Server::Process(server) => server.start().await,
+            Server::Container(server) => server.start().await,
+        }
+    }
+
+    /// What the control file of its data directory says; no server must run on it.
+    pub async fn control_data(&self) -> Result<ControlData, ControlError> {
+        match self {
+            Server::Process(server) => server.control_data().await,
+            // Its programs are in the image, and a container takes longer to start than a file to read.
+            Server::Container(server) => control::read_control_file(&server.data),
         }
     }
 
@@ -95,6 +112,7 @@ impl Server {
     pub fn is_running(&self) -> bool {
         match self {
             Server::Process(server) => server.is_running(),
+            Server::Container(server) => server.is_running(),
         }
     }
 
@@ -102,6 +120,7 @@ impl Server {
     pub async fn kill(&self) -> Result<Killed, SignalError> {
         match self {
             Server::Process(server) => server.kill().await,
+            Server::Container(server) => server.kill().await,
         }
     }
 
@@ -109,6 +128,7 @@ impl Server {
     pub async fn fence(&self) -> Result<Proof, SignalError> {
         match self {
             Server::Process(server) => server.fence().await,
+            Server::Container(server) => server.fence().await,
         }
     }
 
@@ -117,6 +137,7 @@ impl Server {
     pub async fn stop(&self, how: Shutdown, limit: Duration) -> Result<Stopped, SignalError> {
         match self {
             Server::Process(server) => server.stop(how, limit).await,
+            Server::Container(server) => server.stop(how, limit).await,
         }
     }
 
@@ -124,6 +145,7 @@ impl Server {
     pub async fn freeze(&self, part: Part) -> Result<usize, SignalError> {
         match self {
             Server::Process(server) => server.freeze(part).await,
+            Server::Container(server) => server.freeze(part).await,
         }
     }
 
@@ -131,6 +153,15 @@ impl Server {
     pub async fn thaw(&self, part: Part) -> Result<usize, SignalError> {
         match self {
             Server::Process(server) => Ok(server.thaw(part)),
+            Server::Container(server) => server.thaw(part).await,
+        }
+    }
+
+    /// Ends it and removes what it is made of besides its data directory: a container.
+    pub async fn remove(&self) -> Result<(), SignalError> {
+        match self {
+            Server::Process(server) => server.kill().await.map(drop),
+            Server::Container(server) => server.remove().await,
         }
     }
 
@@ -138,6 +169,7 @@ impl Server {
     pub fn own_end(&self) -> Option<&str> {
         match self {
             Server::Process(server) => server.own_end(),
+            Server::Container(server) => server.own_end(),
         }
     }
 
@@ -145,6 +177,7 @@ impl Server {
     pub fn keep(&self) -> std::io::Result<()> {
         match self {
             Server::Process(server) => server.keep(),
+            Server::Container(server) => server.keep(),
         }
     }
 }

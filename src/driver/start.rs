@@ -1,9 +1,11 @@
 //! Starting a server: spawned directly, ready when a login gets a row, failed when the child dies.
 
+use super::Workplace;
 use super::process::{ProcessServer, Running};
 use crate::base::child::{Child, Orphaned};
 use crate::base::exec::{in_words, plain_environment};
 use crate::base::wait::{self, Poll, WaitError};
+use crate::pg::Host;
 use crate::pg::connect::connect;
 use nix::sys::signal::Signal;
 use std::convert::Infallible;
@@ -37,19 +39,30 @@ pub struct StartError {
     pub last_status: String,
     /// What the server wrote to its log in this start, from the end.
     pub log_tail: String,
-    port: u16,
+    /// What may help.
+    pub hint: Option<String>,
 }
 
 impl std::error::Error for StartError {}
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StartError { node, log, waited, last_status, log_tail, port } = self;
+        let StartError { node, log, waited, last_status, log_tail, hint } = self;
         write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}\n{}", shown(log, log_tail))?;
-        if log_tail.contains("Address already in use") {
-            write!(f, "\nhint: another process listens on 127.0.0.1:{port}; `ss -ltnp sport = :{port}` names it")?;
-        }
-        Ok(())
+        hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl StartError {
+    /// That the server of `host` did not start in the time since `began`, with what it wrote to its log since then.
+    pub(super) fn new(host: &Host, log: &Path, log_offset: u64, began: Instant, last_status: String) -> StartError {
+        let log_tail = tail(log, log_offset).unwrap_or_else(|error| format!("(cannot be read: {error})"));
+        let (address, port) = (&host.host, host.port);
+        let hint = log_tail
+            .contains("Address already in use")
+            .then(|| format!("another process listens on {address}:{port}; `ss -ltnp sport = :{port}` names it"));
+        let (node, log) = (host.node.clone(), log.to_owned());
+        StartError { node, log, waited: began.elapsed(), last_status, log_tail, hint }
     }
 }
 
@@ -61,14 +74,7 @@ impl ProcessServer {
         let _one_start = self.starting.lock().await;
         let began = Instant::now();
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        let error = |last_status: String| StartError {
-            node: self.name().to_owned(),
-            log: self.log.clone(),
-            waited: began.elapsed(),
-            last_status,
-            log_tail: tail(&self.log, log_offset).unwrap_or_else(|error| format!("(cannot be read: {error})")),
-            port: self.host.port,
-        };
+        let error = |status: String| StartError::new(&self.host, &self.log, log_offset, began, status);
         if self.is_running() {
             return Err(error("it runs already".to_owned()));
         }
@@ -79,7 +85,7 @@ impl ProcessServer {
             status = running.child.wait() => {
                 Err(status.map_or("the server ended".to_owned(), |status| format!("the server {}", in_words(status))))
             }
-            ready = self.accepts_login() => ready,
+            ready = accepts_login(&self.host, &self.place) => ready,
         };
         match ready {
             Ok(()) => {
@@ -99,7 +105,7 @@ impl ProcessServer {
     async fn spawn(&self) -> io::Result<Arc<Running>> {
         let setup = &self.place.setup;
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(setup.programs.path("postgres"));
+        let mut command = Command::new(self.programs.path("postgres"));
         command.arg("-D").arg(&self.data).current_dir(&self.data).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         plain_environment(&mut command);
@@ -114,23 +120,24 @@ impl ProcessServer {
         self.set_running(running.clone());
         Ok(running)
     }
+}
 
-    async fn accepts_login(&self) -> Result<(), String> {
-        let login = self.place.login("pgbench-rs start");
-        let look = || async {
-            let client = match connect(&self.host, &login, ATTEMPT).await {
-                Ok(client) => client,
-                Err(error) => return Poll::not_yet(whole(&error)),
-            };
-            match client.simple_query("SELECT 1").await {
-                Ok(_) => Poll::<(), Infallible>::Done(()),
-                Err(error) => Poll::not_yet(whole(&error)),
-            }
+/// Waits until a login gets a row, at most as long as a server of the run may take to start.
+pub(super) async fn accepts_login(host: &Host, place: &Workplace) -> Result<(), String> {
+    let login = place.login("pgbench-rs start");
+    let look = || async {
+        let client = match connect(host, &login, ATTEMPT).await {
+            Ok(client) => client,
+            Err(error) => return Poll::not_yet(whole(&error)),
         };
-        match wait::until(self.place.setup.start_limit, EVERY, look).await {
-            Ok(()) => Ok(()),
-            Err(WaitError::Timeout { last_status, .. }) => Err(format!("last answer: {last_status}")),
+        match client.simple_query("SELECT 1").await {
+            Ok(_) => Poll::<(), Infallible>::Done(()),
+            Err(error) => Poll::not_yet(whole(&error)),
         }
+    };
+    match wait::until(place.setup.start_limit, EVERY, look).await {
+        Ok(()) => Ok(()),
+        Err(WaitError::Timeout { last_status, .. }) => Err(format!("last answer: {last_status}")),
     }
 }
 

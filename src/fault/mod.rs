@@ -2,22 +2,34 @@
 //! as another host would see it, and whatever it did is undone at the end of its step, phase or trial,
 //! however that ends.
 
+mod aim;
+pub mod disk;
 pub mod freeze;
 pub mod kill;
+pub mod link;
+pub mod partition;
 pub mod pause_replay;
 pub mod stop;
 pub mod switchover;
+mod undo;
 
+pub use aim::{Aim, Between, Sides};
+pub use disk::{FillDisk, SlowDisk};
 pub use freeze::{Freeze, FreezeWhat};
 pub use kill::Kill;
+pub use link::{Link, Reset, Stall};
+pub use partition::{Disconnect, LoseHost, Partition};
 pub use pause_replay::PauseReplay;
 pub use stop::{Stop, StopMode};
 pub use switchover::Switchover;
+pub use undo::Undo;
 
 use crate::base::clock::Clock;
-use crate::cluster::{Cluster, Node, Part};
+use crate::cluster::{Cluster, Node};
 use crate::manager;
 use crate::metric::{Event, Events};
+use crate::net::Side;
+use crate::net::side::Roles;
 use crate::pg::{connect::connect, find::Finder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -41,6 +53,22 @@ pub enum Fault {
     PauseReplay(PauseReplay),
     /// A planned switchover, asked of the manager.
     Switchover(Switchover),
+    /// Packets between two sides vanish.
+    Partition(Partition),
+    /// A server's network is unplugged.
+    Disconnect(Disconnect),
+    /// A server is cut off from everybody, then killed.
+    LoseHost(LoseHost),
+    /// A way between two sides becomes slower.
+    Link(Link),
+    /// Every connection between two sides is reset.
+    Reset(Reset),
+    /// What is sent between two sides is held.
+    Stall(Stall),
+    /// A server's disk is full.
+    FillDisk(FillDisk),
+    /// A server's disk is slow.
+    SlowDisk(SlowDisk),
 }
 
 /// Why a fault was not injected or not undone.
@@ -84,6 +112,14 @@ pub enum FaultError {
         /// What is left.
         undo: Box<FaultError>,
     },
+    /// No proxy stands on a way.
+    #[error("no proxy stands on the way from {from} to {to}")]
+    NoProxy {
+        /// Who connects.
+        from: String,
+        /// To which node.
+        to: String,
+    },
     /// The scenario has nobody who could do it.
     #[error("a switchover needs a manager; the scenario has none")]
     NoManager,
@@ -115,19 +151,6 @@ pub struct Reach {
     pub events: Events,
 }
 
-/// What is to be done to take a fault back.
-#[derive(Clone)]
-pub enum Undo {
-    /// Nothing: it has no lasting effect of its own.
-    Nothing,
-    /// Start servers that it ended.
-    Start(Vec<Arc<Node>>),
-    /// Let processes go on.
-    Thaw(Vec<(Arc<Node>, Part)>),
-    /// Let standbys replay.
-    ResumeReplay(Vec<Arc<Node>>),
-}
-
 impl Fault {
     /// The kind of its event.
     pub fn event(&self) -> &'static str {
@@ -137,6 +160,14 @@ impl Fault {
             Fault::Freeze(_) => "fault.freeze",
             Fault::PauseReplay(_) => "fault.pause_replay",
             Fault::Switchover(_) => "fault.switchover",
+            Fault::Partition(_) => "fault.partition",
+            Fault::Disconnect(_) => "fault.disconnect",
+            Fault::LoseHost(_) => "fault.lose_host",
+            Fault::Link(_) => "fault.link",
+            Fault::Reset(_) => "fault.reset",
+            Fault::Stall(_) => "fault.stall",
+            Fault::FillDisk(_) => "fault.fill_disk",
+            Fault::SlowDisk(_) => "fault.slow_disk",
         }
     }
 
@@ -147,8 +178,38 @@ impl Fault {
             Fault::Stop(stop) => Some(&stop.of),
             Fault::Freeze(freeze) => Some(&freeze.of),
             Fault::PauseReplay(pause) => Some(&pause.of),
-            Fault::Switchover(_) => None,
+            Fault::Disconnect(disconnect) => Some(&disconnect.of),
+            Fault::LoseHost(lose) => Some(&lose.of),
+            Fault::FillDisk(fill) => Some(&fill.of),
+            Fault::SlowDisk(slow) => Some(&slow.of),
+            Fault::Switchover(_) | Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => None,
         }
+    }
+
+    /// Between whom, of a fault of the network. A partition or stall that does not say whom is for nobody.
+    pub fn sides(&self) -> Option<Sides<'_>> {
+        match self {
+            Fault::Partition(cut) => Sides::written(cut.between.as_ref(), cut.from.as_ref(), cut.to.as_ref()),
+            Fault::Stall(stall) => Sides::written(stall.between.as_ref(), stall.from.as_ref(), stall.to.as_ref()),
+            Fault::Link(link) => Sides::written(Some(&link.between), None, None),
+            Fault::Reset(reset) => Sides::written(Some(&reset.between), None, None),
+            _ => None,
+        }
+    }
+
+    /// Whether it goes on until it is taken back.
+    pub fn lasts(&self) -> bool {
+        !matches!(self, Fault::Kill(_) | Fault::Stop(_) | Fault::LoseHost(_) | Fault::Switchover(_) | Fault::Reset(_))
+    }
+
+    /// Whether packets vanish, which needs nodes with a network of their own.
+    pub fn needs_packets(&self) -> bool {
+        matches!(self, Fault::Partition(_) | Fault::Disconnect(_) | Fault::LoseHost(_))
+    }
+
+    /// Whether its ways lead through proxies.
+    pub fn needs_proxies(&self) -> bool {
+        matches!(self, Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_))
     }
 
     /// What it does to `nodes` (names, or a target as written), in a few words: `freeze the WAL senders of a`.
@@ -169,38 +230,45 @@ impl Fault {
                 Some(to) => format!("switch over to {to}, rolled back after {}", switchover.timeout),
                 None => format!("switch over, rolled back after {}", switchover.timeout),
             },
+            Fault::Partition(_) => format!("cut off {nodes}"),
+            Fault::Disconnect(_) => format!("unplug the network of {nodes}"),
+            Fault::LoseHost(_) => format!("cut off {nodes} from everybody, then kill -9"),
+            Fault::Link(link) => format!("slow the way {nodes}: {}", link.in_words()),
+            Fault::Reset(_) => format!("reset connections {nodes}"),
+            Fault::Stall(_) => format!("hold what is sent {nodes}"),
+            Fault::FillDisk(fill) => format!("fill the disk of {nodes} but for {}", fill.leave),
+            Fault::SlowDisk(slow) => format!("slow down the disk of {nodes}: {}", slow.in_words()),
         }
     }
 
-    /// Finds the servers that it is for, before the instant at which it acts, so that the search is not
-    /// part of what is measured.
-    pub async fn targets(&self, reach: &Reach) -> Result<Vec<Arc<Node>>, FaultError> {
-        match self.target() {
-            Some(target) => reach.resolve(target).await,
-            None => Ok(Vec::new()),
+    /// Whom it is for, as written.
+    pub fn written(&self) -> String {
+        match (self.target(), self.sides()) {
+            (Some(target), _) => target.to_owned(),
+            (None, Some(sides)) => match sides.one_way {
+                true => format!("from {} to {}", sides.from, sides.to),
+                false => format!("between {} and {}", sides.from, sides.to),
+            },
+            (None, None) => String::new(),
         }
     }
 
-    /// Does it to `targets`. The result says how to take it back.
-    pub async fn inject(&self, targets: Vec<Arc<Node>>, reach: &Reach) -> Result<Undo, FaultError> {
+    /// Does it. The result says how to take it back.
+    pub async fn inject(&self, aim: Aim, reach: &Reach) -> Result<Undo, FaultError> {
         match self {
-            Fault::Kill(_) => kill::inject(targets, reach).await,
-            Fault::Stop(stop) => stop.inject(targets, reach).await,
-            Fault::Freeze(freeze) => freeze.inject(targets, reach).await,
-            Fault::PauseReplay(_) => pause_replay::inject(targets, reach).await,
+            Fault::Kill(_) => kill::inject(aim.nodes, reach).await,
+            Fault::Stop(stop) => stop.inject(aim.nodes, reach).await,
+            Fault::Freeze(freeze) => freeze.inject(aim.nodes, reach).await,
+            Fault::PauseReplay(_) => pause_replay::inject(aim.nodes, reach).await,
             Fault::Switchover(switchover) => switchover.inject(reach).await,
-        }
-    }
-}
-
-impl Undo {
-    /// Takes the fault back.
-    pub async fn undo(self, reach: &Reach) -> Result<(), FaultError> {
-        match self {
-            Undo::Nothing => Ok(()),
-            Undo::Start(nodes) => stop::start_again(nodes, reach).await,
-            Undo::Thaw(parts) => freeze::thaw(parts).await,
-            Undo::ResumeReplay(nodes) => pause_replay::resume(nodes, reach).await,
+            Fault::Partition(_) => partition::cut(&aim, reach).await,
+            Fault::Disconnect(_) => partition::unplug(aim.nodes, reach).await,
+            Fault::LoseHost(_) => partition::lose(aim, reach).await,
+            Fault::Link(link) => link.inject(&aim, reach),
+            Fault::Reset(_) => link::reset(&aim, reach),
+            Fault::Stall(_) => link::stall(&aim, reach),
+            Fault::FillDisk(fill) => fill.inject(aim.nodes, reach).await,
+            Fault::SlowDisk(slow) => slow.inject(aim.nodes, reach).await,
         }
     }
 }
@@ -223,20 +291,34 @@ impl Reach {
         self.cluster.node(&host.node).cloned()
     }
 
+    /// Who plays which role, as every node says of itself; nothing is asked where no side depends on it.
+    async fn roles(&self, sides: &[&Side]) -> Roles {
+        if !sides.iter().any(|side| side.has_roles()) {
+            return Roles::default();
+        }
+        let names = |nodes: Vec<Arc<Node>>| nodes.into_iter().map(|node| node.name.clone()).collect();
+        let (primaries, standbys) = tokio::join!(self.by_recovery(false), self.by_recovery(true));
+        Roles { primaries: names(primaries), standbys: names(standbys) }
+    }
+
     /// The nodes that say they are in recovery, in the cluster's order.
     async fn in_recovery(&self) -> Vec<Arc<Node>> {
+        self.by_recovery(true).await
+    }
+
+    async fn by_recovery(&self, wanted: bool) -> Vec<Arc<Node>> {
         let mut asked = JoinSet::new();
-        for node in &self.cluster.nodes {
-            let (host, login) = (node.host.clone(), self.cluster.login("pgbr-fault"));
+        for host in self.cluster.hosts() {
+            let login = self.cluster.login("pgbr-fault");
             asked.spawn(async move {
                 let client = connect(&host, &login, FIND).await.ok()?;
                 let answer = client.query_one("SELECT pg_is_in_recovery()", &[]);
                 let row = tokio::time::timeout(FIND, answer).await.ok()?.ok()?;
-                row.get::<_, bool>(0).then_some(host.node)
+                (row.get::<_, bool>(0) == wanted).then_some(host.node)
             });
         }
-        let standbys: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
-        self.cluster.nodes.iter().filter(|node| standbys.contains(&node.name)).cloned().collect()
+        let found: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
+        self.cluster.nodes.iter().filter(|node| found.contains(&node.name)).cloned().collect()
     }
 
     fn say(&self, kind: &'static str, node: Option<&str>, text: String) {

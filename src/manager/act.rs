@@ -6,6 +6,7 @@ use crate::cluster::Cluster;
 use crate::cluster::node::Node;
 use crate::driver::Shutdown;
 use crate::failover::{Act, Action, Completion, Done};
+use crate::net::Party;
 use crate::pg::connect::connect;
 use crate::pg::{Login, Lsn};
 use std::sync::Arc;
@@ -52,7 +53,9 @@ impl Tools<'_> {
     }
 
     async fn connect(&self, node: &Node) -> Result<Client, String> {
-        connect(&node.host, self.login, CONNECT).await.map_err(|error| error.to_string())
+        connect(&self.cluster.ways().host(&Party::Manager, &node.host), self.login, CONNECT)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     async fn fence(&self, node: &Name) -> Result<Done, String> {
@@ -82,7 +85,7 @@ impl Tools<'_> {
         self.slot(node, upstream).await?;
         let client = self.connect(node).await?;
         // Each alone: ALTER SYSTEM refuses to run in a transaction.
-        let conninfo = node.primary_conninfo(upstream).replace('\'', "''");
+        let conninfo = node.primary_conninfo(&self.cluster.way(node, upstream)).replace('\'', "''");
         client.batch_execute(&format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'")).await.map_err(sql)?;
         if let Some(slot) = node.slot_name() {
             client.batch_execute(&format!("ALTER SYSTEM SET primary_slot_name = '{slot}'")).await.map_err(sql)?;
@@ -129,7 +132,7 @@ impl Tools<'_> {
         let (node, upstream) = (self.node(node)?, self.node(upstream)?);
         if !node.is_running() {
             self.slot(node, upstream).await?;
-            node.follow_on_start(upstream).map_err(|error| error.to_string())?;
+            node.follow_on_start(&self.cluster.way(node, upstream)).map_err(|error| error.to_string())?;
             node.start().await.map_err(|error| error.to_string())?;
         }
         Ok(Done::Done)

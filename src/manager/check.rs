@@ -1,9 +1,11 @@
 //! One server's checks: a connection that is kept, a query, a deadline.
 
 use crate::base::clock::Clock;
+use crate::cluster::Cluster;
 use crate::failover::{Address, Facts, Failure, Seen, Timeline};
 use crate::pg::connect::{ConnectError, connect};
 use crate::pg::{Host, Login, Lsn};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -30,6 +32,7 @@ SELECT s.system_identifier,
 
 /// Checks one server.
 pub(super) struct Checker {
+    cluster: Arc<Cluster>,
     host: Host,
     login: Login,
     limit: Duration,
@@ -38,8 +41,8 @@ pub(super) struct Checker {
 
 impl Checker {
     /// Checks `host` as `login`; a check that takes longer than `limit` has failed.
-    pub(super) fn new(host: Host, login: Login, limit: Duration) -> Checker {
-        Checker { host, login, limit, kept: None }
+    pub(super) fn new(cluster: Arc<Cluster>, host: Host, login: Login, limit: Duration) -> Checker {
+        Checker { cluster, host, login, limit, kept: None }
     }
 
     /// One check. A kept connection that turns out to be broken is replaced within the same deadline, so a
@@ -59,7 +62,7 @@ impl Checker {
     async fn ask(&mut self) -> Result<Facts, Failure> {
         if let Some((client, statement)) = &self.kept {
             match client.query_one(statement, &[]).await {
-                Ok(row) => return facts(&row),
+                Ok(row) => return self.facts(&row),
                 Err(error) if ends_session(&error) => self.kept = None,
                 Err(error) => return Err(failure(&error)),
             }
@@ -73,7 +76,18 @@ impl Checker {
         let statement = client.prepare(FACTS).await.map_err(|error| failure(&error))?;
         let row = client.query_one(&statement, &[]).await.map_err(|error| failure(&error))?;
         self.kept = Some((client, statement));
-        facts(&row)
+        self.facts(&row)
+    }
+
+    /// What a row says. A standby may reach its upstream through a proxy; what stands behind it is meant.
+    fn facts(&self, row: &Row) -> Result<Facts, Failure> {
+        let mut facts = facts(row)?;
+        for address in [&mut facts.upstream, &mut facts.streams_from].into_iter().flatten() {
+            if let Some(host) = self.cluster.ways().node_at(&address.host, address.port) {
+                *address = Address { host: host.host.clone(), port: host.port };
+            }
+        }
+        Ok(facts)
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Builtin {
     /// What proves that the old primary can no longer acknowledge writes.
     #[serde(default)]
     pub fence: Fence,
+    /// Where it stands.
+    #[serde(default)]
+    pub site: Option<String>,
     /// `false`: promote only when a switchover is asked for.
     #[serde(default = "yes")]
     pub automatic: bool,

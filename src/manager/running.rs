@@ -9,6 +9,7 @@ use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::failover::{Address, Completion, Failure, Fencing, Member, Observed, Request, Seen, Spec, Status, step};
 use crate::metric::Events;
+use crate::net::Party;
 use crate::pg::standby_names::StandbyNames;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,13 +79,12 @@ impl Running {
         let login = cluster.login(NAME);
         let mut first = BTreeMap::new();
         let mut checkers = Vec::new();
-        for node in &cluster.nodes {
+        for host in cluster.hosts_of(&Party::Manager) {
+            let checker = |limit| Checker::new(cluster.clone(), host.clone(), login.clone(), limit);
             // Nothing is urgent yet, and the first connection is the slowest.
-            let mut checker =
-                Checker::new(node.host.clone(), login.clone(), settings.detect.timeout.0.max(Duration::from_secs(5)));
-            first.insert(node.name.clone(), checker.check(clock).await);
-            checkers
-                .push((node.name.clone(), Checker::new(node.host.clone(), login.clone(), *settings.detect.timeout)));
+            let mut patient = checker(settings.detect.timeout.0.max(Duration::from_secs(5)));
+            first.insert(host.node.clone(), patient.check(clock).await);
+            checkers.push((host.node.clone(), checker(*settings.detect.timeout)));
         }
         let (spec, status) = begin(&settings, &cluster, synchronous, &first)?;
         let (inputs, received) = mpsc::unbounded_channel();

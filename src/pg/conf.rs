@@ -49,11 +49,12 @@ pub fn passfile(login: &Login) -> String {
     format!("*:*:*:{}:{}\n", escaped(&login.user), escaped(login.password.expose()))
 }
 
-/// `pg_hba.conf`: passwords from this machine, for sessions and for replication, and nothing else.
+/// `pg_hba.conf`: passwords from this machine and from the server's own networks (it listens on one address only: the
+/// loopback, or that on a network of the run's own), for sessions and for replication, and nothing else.
 pub fn pg_hba() -> String {
     let mut lines = String::new();
     for database in ["all", "replication"] {
-        for address in ["127.0.0.1/32", "::1/128"] {
+        for address in ["127.0.0.1/32", "::1/128", "samenet"] {
             lines.push_str(&format!("host {database} all {address} scram-sha-256\n"));
         }
     }

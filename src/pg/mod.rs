@@ -1,15 +1,19 @@
-//! What is PostgreSQL's own: configuration files and quoting, connecting, the server's programs,
-//! versions and their settings, LSNs, the wire protocol of the hot path.
+//! What is PostgreSQL's own: configuration files and quoting, connecting (libpq's rules, TLS), the
+//! server's programs, versions and their settings, LSNs, the wire protocol of the hot path.
 
 pub mod conf;
 pub mod connect;
+pub mod conninfo;
 pub mod control;
+pub mod dial;
 pub mod find;
 pub mod lsn;
 pub mod pgbench;
 pub mod programs;
+pub mod settings;
 pub mod standby_names;
 pub mod synchronous_commit;
+pub mod tls;
 pub mod version;
 pub mod wire;
 
@@ -18,15 +22,17 @@ pub use lsn::Lsn;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+use tls::Tls;
 
-/// A server as another host would name it: never a socket path, never a pid.
+/// A server as another host would name it: never a pid, and no socket path unless it is somebody else's.
 ///
 /// Two are equal when they name the same node, address and port, however they are reached.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// The node's name in the scenario.
     pub node: String,
-    /// Host name or address.
+    /// Host name or address. Of a server that somebody else runs it may be a directory of Unix sockets.
     pub host: String,
     /// TCP port.
     pub port: u16,
@@ -40,6 +46,33 @@ impl Host {
     /// A server of the run's own, reached directly.
     pub fn new(node: impl Into<String>, host: impl Into<String>, port: u16) -> Host {
         Host { node: node.into(), host: host.into(), port, from: None, access: None }
+    }
+
+    /// Who `login` is on this server: what its connection string says goes over what the run's own servers have.
+    pub fn who<'a>(&'a self, login: &'a Login) -> Who<'a> {
+        let application_name = login.application_name.as_str();
+        match &self.access {
+            None => Who {
+                user: &login.user,
+                password: login.password.expose(),
+                dbname: &login.dbname,
+                options: None,
+                application_name,
+            },
+            Some(access) => Who {
+                user: &access.user,
+                password: access.password.as_ref().map_or("", Secret::expose),
+                dbname: &access.dbname,
+                options: access.options.as_deref(),
+                application_name,
+            },
+        }
+    }
+
+    /// How long connecting may take: `limit`, or what the connection string allows when that is less.
+    pub fn limit(&self, limit: Duration) -> Duration {
+        let own = self.access.as_ref().and_then(|access| access.connect_timeout);
+        own.map_or(limit, |own| own.min(limit))
     }
 }
 
@@ -60,6 +93,14 @@ pub struct Access {
     pub password: Option<Secret>,
     /// Database.
     pub dbname: String,
+    /// Command-line options for the server (`options`).
+    pub options: Option<String>,
+    /// How long connecting may take, where what connects would wait longer.
+    pub connect_timeout: Option<Duration>,
+    /// Options of the TCP connection.
+    pub socket: dial::SocketOptions,
+    /// Encryption.
+    pub tls: Tls,
 }
 
 /// Who connects, and to which database.
@@ -73,6 +114,21 @@ pub struct Login {
     pub dbname: String,
     /// `application_name`; control, load, ledger and sampler sessions are told apart by it.
     pub application_name: String,
+}
+
+/// A login as one server takes it.
+#[derive(Clone, Copy)]
+pub struct Who<'a> {
+    /// Role name.
+    pub user: &'a str,
+    /// Its password; empty: none.
+    pub password: &'a str,
+    /// Database.
+    pub dbname: &'a str,
+    /// Command-line options for the server.
+    pub options: Option<&'a str>,
+    /// `application_name`.
+    pub application_name: &'a str,
 }
 
 /// A password or token: it prints as `****` wherever it could show.

@@ -1,6 +1,6 @@
 //! Finding the server's programs (`postgres`, `initdb`, …), which distributions like to keep off PATH.
 
-use super::version::Version;
+use super::version::{Major, Version};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,13 @@ const NEEDED: [&str; 3] = ["postgres", "initdb", "pg_controldata"];
 /// How to get what is missing.
 const INSTALL: &str = "apt-get install postgresql (Debian, Ubuntu) or dnf install postgresql-server (Fedora, RHEL) \
                        brings PostgreSQL; --postgres DIR names a folder that holds `postgres`";
+/// How to get another version than the distribution's.
+fn another(major: Major) -> String {
+    format!(
+        "apt-get install postgresql-{major} brings it, where the distribution or apt.postgresql.org has it; \
+         --postgres DIR names a folder that holds its `postgres`; --driver docker takes the image postgres:{major}"
+    )
+}
 
 /// A folder with one version of the server's programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +43,60 @@ pub enum ProgramsError {
         why: String,
     },
     /// Not this version.
-    #[error("no PostgreSQL {major} found; there is {there}\nhint: {INSTALL}")]
+    #[error("no PostgreSQL {major} found; there is {there}\nhint: {}", another(*.major))]
     Version {
         /// The major version that was asked for.
-        major: u32,
+        major: Major,
         /// What there is.
         there: String,
     },
+}
+
+/// The versions that can be run: all that were found, or those that were named.
+#[derive(Clone, Debug, Default)]
+pub struct Installed(Vec<Programs>);
+
+impl Installed {
+    /// Takes the folders in `explicit`, or looks for all there are when none is named. There is at least one.
+    pub fn find(explicit: &[PathBuf]) -> Result<Installed, ProgramsError> {
+        let mut found = match explicit {
+            [] => Programs::all(),
+            dirs => dirs.iter().map(|dir| Programs::explicit(dir)).collect::<Result<_, _>>()?,
+        };
+        // Stable: of equal versions the one that stands first on PATH, or was named first, wins.
+        found.sort_by_key(|programs| std::cmp::Reverse(programs.version));
+        if found.is_empty() { Err(ProgramsError::None) } else { Ok(Installed(found)) }
+    }
+
+    /// Those of version `major`; the newest when none is given.
+    pub fn choose(&self, major: Option<Major>) -> Result<&Programs, ProgramsError> {
+        let is_it = |programs: &&Programs| major.is_none_or(|major| programs.version.major == major.0);
+        self.0.iter().find(is_it).ok_or_else(|| match major {
+            None => ProgramsError::None,
+            Some(major) => {
+                let there: Vec<String> = self.iter().map(|programs| programs.version.to_string()).collect();
+                ProgramsError::Version { major, there: there.join(" and ") }
+            }
+        })
+    }
+
+    /// Only those that servers of these versions need (`None`: the newest); an error when one is not there.
+    pub fn needed(&self, majors: impl IntoIterator<Item = Option<Major>>) -> Result<Installed, ProgramsError> {
+        let mut needed: Vec<Programs> = Vec::new();
+        for major in majors {
+            let chosen = self.choose(major)?;
+            if !needed.contains(chosen) {
+                needed.push(chosen.clone());
+            }
+        }
+        needed.sort_by_key(|programs| std::cmp::Reverse(programs.version));
+        Ok(Installed(needed))
+    }
+
+    /// All of them, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Programs> {
+        self.0.iter()
+    }
 }
 
 impl Programs {
@@ -51,38 +105,23 @@ impl Programs {
         self.dir.join(program)
     }
 
-    /// Takes those in `explicit`, else the newest that is found, of version `major` when given.
-    pub fn choose(explicit: Option<&Path>, major: Option<u32>) -> Result<Programs, ProgramsError> {
-        let found = match explicit {
-            Some(dir) => vec![Programs::explicit(dir)?],
-            None => Programs::all(),
-        };
-        let there: Vec<String> = found.iter().map(|programs| programs.version.to_string()).collect();
-        match (found.into_iter().find(|programs| major.is_none_or(|major| programs.version.major == major)), major) {
-            (Some(programs), _) => Ok(programs),
-            (None, Some(major)) if !there.is_empty() => {
-                Err(ProgramsError::Version { major, there: there.join(" and ") })
-            }
-            (None, _) => Err(ProgramsError::None),
-        }
+    /// Their major version.
+    pub fn major(&self) -> Major {
+        Major(self.version.major)
     }
 
-    /// All that are found on PATH, by `pg_config` and in distribution folders, newest first.
-    pub fn all() -> Vec<Programs> {
+    /// All that are found on PATH, by `pg_config` and in distribution folders, in this order.
+    fn all() -> Vec<Programs> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).flat_map(|dir| real_dirs(&dir)).collect();
         dirs.extend(by_pg_config());
         dirs.extend(distribution_dirs());
         let mut seen = HashSet::new();
-        let mut found: Vec<Programs> = dirs
-            .into_iter()
+        dirs.into_iter()
             .filter_map(|dir| fs::canonicalize(dir).ok())
             .filter(|dir| seen.insert(dir.clone()))
             .filter_map(|dir| inspect(&dir).ok())
-            .collect();
-        // Stable: of equal versions the one that stands first on PATH wins.
-        found.sort_by_key(|programs| std::cmp::Reverse(programs.version));
-        found
+            .collect()
     }
 
     fn explicit(dir: &Path) -> Result<Programs, ProgramsError> {
@@ -162,18 +201,36 @@ mod tests {
         fs::create_dir(root.join("path")).unwrap();
         symlink(root.join("16/bin/postgres"), root.join("path/postgres")).unwrap();
         for named in ["path", "16", "16/bin"] {
-            let programs = Programs::choose(Some(&root.join(named)), None).unwrap();
-            assert_eq!((programs.dir, programs.version.to_string()), (root.join("16/bin"), "16.4".to_owned()));
+            let installed = Installed::find(&[root.join(named)]).unwrap();
+            let programs = installed.choose(None).unwrap();
+            assert_eq!((programs.dir.clone(), programs.version.to_string()), (root.join("16/bin"), "16.4".to_owned()));
         }
     }
 
     #[test]
     fn says_what_is_missing() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Programs::choose(Some(dir.path()), None).unwrap_err().to_string();
+        let named = [dir.path().to_owned()];
+        let error = Installed::find(&named).unwrap_err().to_string();
         assert!(error.contains("there is no `postgres` in it") && error.contains("\nhint: "), "{error}");
         install(dir.path(), "15.18");
-        let error = Programs::choose(Some(dir.path()), Some(17)).unwrap_err().to_string();
-        assert!(error.starts_with("no PostgreSQL 17 found; there is 15.18"), "{error}");
+        let error = Installed::find(&named).unwrap().choose(Some(Major(17))).unwrap_err().to_string();
+        assert!(error.starts_with("no PostgreSQL 17 found; there is 15.18\nhint: apt-get"), "{error}");
+        assert!(error.contains("postgresql-17") && error.contains("--driver docker"), "{error}");
+    }
+
+    #[test]
+    fn each_version_has_programs_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let named: Vec<PathBuf> = ["15.18", "18.6", "17.11", "17.2"].map(|version| dir.path().join(version)).into();
+        for (dir, version) in named.iter().zip(["15.18", "18.6", "17.11", "17.2"]) {
+            install(dir, version);
+        }
+        let installed = Installed::find(&named).unwrap();
+        let chosen = |major: Option<u32>| installed.choose(major.map(Major)).unwrap().version.to_string();
+        assert_eq!((chosen(None), chosen(Some(17)), chosen(Some(15))), ("18.6".into(), "17.11".into(), "15.18".into()));
+        let needed = installed.needed([Some(Major(15)), None, Some(Major(15))]).unwrap();
+        assert_eq!(needed.iter().map(|one| one.version.to_string()).collect::<Vec<_>>(), ["18.6", "15.18"]);
+        assert!(installed.needed([None, Some(Major(16))]).unwrap_err().to_string().contains("18.6 and 17.11"));
     }
 }

@@ -167,7 +167,7 @@ fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase, measured: Option<&str>
             if measured == Some(due.name) && due.at == due.step.at.0 { ", outages are measured from here" } else { "" };
         let until = due.until.map_or_else(String::new, |until| format!(", undone at {}", Time(until)));
         let act = &due.step.act;
-        let what = act.describe(act.target().unwrap_or_default());
+        let what = act.describe(&act.written());
         writeln!(f, "    {:>6}  {}: {what}{until}{measured}", Time(due.at).to_string(), due.name)?;
     }
     Ok(())

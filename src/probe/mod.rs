@@ -32,11 +32,13 @@ pub struct Ledger {
     pub rate: f64,
     /// Longest a write may take; its outcome is then unknown and its connection dropped.
     pub timeout: Time,
+    /// Where its writers stand, in turn when there are several sites.
+    pub sites: Vec<String>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Ledger { writers: 4, rate: 100.0, timeout: Time::s(1) }
+        Ledger { writers: 4, rate: 100.0, timeout: Time::s(1), sites: Vec::new() }
     }
 }
 

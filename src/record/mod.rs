@@ -28,7 +28,7 @@ pub use write::{Ended, Opening, Writer};
 
 use crate::sink::{Accounting, WriteError};
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -63,10 +63,11 @@ pub struct Manifest {
     pub host: host::Facts,
     /// Whether servers, load and probes share one machine.
     pub colocated: bool,
-    /// How the servers existed: `process`.
+    /// How the servers existed: `process`, `docker`, `external`.
     pub driver: String,
-    /// The servers' program.
-    pub server: Server,
+    /// The servers' programs, one a version. Early runs have a single one under `server`.
+    #[serde(alias = "server", deserialize_with = "one_or_many")]
+    pub servers: Vec<Server>,
     /// Settings that differ from the server's defaults: by variant, `node.setting` or `setting` and value.
     #[serde(default)]
     pub settings: IndexMap<String, BTreeMap<String, String>>,
@@ -83,13 +84,33 @@ pub struct Manifest {
     pub result: Option<serde_json::Value>,
 }
 
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Server>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(Server),
+        Many(Vec<Server>),
+    }
+    Ok(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(server) => vec![server],
+        OneOrMany::Many(servers) => servers,
+    })
+}
+
 /// The servers' program.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Such as `15.18`.
     pub version: String,
-    /// The folder of `postgres` and its companions.
-    pub bindir: PathBuf,
+    /// The folder of `postgres` and its companions, of servers that are processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bindir: Option<PathBuf>,
+    /// The image with its digest or id, of servers in containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The version of the container engine and of its interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// How a run ended.

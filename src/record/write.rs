@@ -32,8 +32,6 @@ pub struct Opening<'a> {
     pub command: &'a [String],
     /// Where data directories go.
     pub work: &'a Path,
-    /// The servers' program.
-    pub server: &'a Server,
 }
 
 /// What is known when a trial has ended.
@@ -53,6 +51,13 @@ pub struct Ended<'a> {
     pub accounting: Accounting,
     /// Sampled columns that its servers do not have.
     pub absent: &'a BTreeSet<String>,
+}
+
+/// How the servers of a plan exist.
+fn drivers(plan: &Plan) -> String {
+    let nodes = plan.variants.iter().flat_map(|variant| variant.scenario.nodes());
+    let names: BTreeSet<&str> = nodes.map(|node| node.driver.name()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// A results folder that is being written.
@@ -85,8 +90,8 @@ impl Writer {
             scenario_text: mask(opening.scenario_text),
             host: host::facts(opening.work),
             colocated: true,
-            driver: "process".into(),
-            server: opening.server.clone(),
+            driver: drivers(opening.plan),
+            servers: Vec::new(),
             settings: Default::default(),
             absent: BTreeSet::new(),
             accounting: Accounting::default(),
@@ -131,6 +136,11 @@ impl Writer {
     /// Where loads keep their latency logs; each trial has a folder of its own in it.
     pub fn latency(&self) -> PathBuf {
         self.dir.join("latency")
+    }
+
+    /// Notes what the servers are made with.
+    pub fn servers(&mut self, servers: Vec<Server>) {
+        self.manifest.servers = servers;
     }
 
     /// Notes the settings of a variant that differ from the server's defaults.

@@ -110,7 +110,7 @@ pub fn summarize(record: &Record) -> Summary {
         question: record.plan.question.clone(),
         answer: answers.join("; "),
         status: manifest.status,
-        server: manifest.server.version.clone(),
+        server: manifest.servers.iter().map(|server| server.version.as_str()).collect::<Vec<_>>().join(", "),
         machine: machine(record),
         loads: loads(record),
         claims: judge::claims(record),

@@ -25,7 +25,7 @@ impl Lab {
             host: crate::record::host::Facts { cores: Some(2), memory: Some(8 << 30), ..Default::default() },
             colocated: true,
             driver: "process".into(),
-            server: Server { version: "15.18".into(), bindir: "/usr/bin".into() },
+            servers: vec![Server { version: "15.18".into(), bindir: "/usr/bin".into() }],
             settings: Default::default(),
             absent: Default::default(),
             accounting: Default::default(),

@@ -1,6 +1,7 @@
 //! The run: what a plan says, done on this machine. The only room with effects beyond its own files, and
 //! the one loop that reads like the manual: for each trial up, phases, down, write.
 
+mod makes;
 mod parts;
 mod progress;
 mod signals;
@@ -15,15 +16,15 @@ use crate::clean;
 use crate::clean::watchdog::Watchdog;
 use crate::cluster::template::Template;
 use crate::driver::start::whole;
-use crate::driver::{Setup, Workplace, default_work, server_user};
+use crate::driver::{Make, Setup, Workplace, default_work, server_user};
 use crate::etl;
-use crate::pg::programs::Programs;
 use crate::plan::Plan;
 use crate::probe::{ledger, visibility};
 use crate::record::{self, Outline, RunStatus, Writer};
 use crate::report::summarize;
 use crate::scenario::{Scenario, Source};
 use anyhow::{Context, bail};
+use makes::Makes;
 use progress::{Progress, tell};
 use signals::Stop;
 use std::collections::BTreeMap;
@@ -42,8 +43,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Where data directories go.
     pub work: Option<PathBuf>,
-    /// Directory of PostgreSQL's programs.
-    pub postgres: Option<PathBuf>,
+    /// Directories of PostgreSQL's programs; none: look for them.
+    pub postgres: Vec<PathBuf>,
     /// Whom servers run as when root starts the run.
     pub server_user: Option<String>,
     /// How long a server may take to start, and a standby to stream.
@@ -69,9 +70,10 @@ pub struct Done {
 
 /// Where a run happens: its servers' driver, its templates, its progress.
 struct Lab {
-    driver: Arc<Workplace>,
-    /// By scale of pgbench's tables.
-    templates: BTreeMap<Option<u32>, Template>,
+    place: Arc<Workplace>,
+    /// What servers are made with.
+    makes: Makes,
+    templates: BTreeMap<Need, Template>,
     progress: Arc<Progress>,
     /// Folder of the results.
     dir: PathBuf,
@@ -82,12 +84,12 @@ struct Lab {
 
 /// Runs a plan. An error is one of the run as a whole; a trial that fails is part of the record.
 pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Result<Done> {
-    let programs = Programs::choose(options.postgres.as_deref(), None)?;
-    let user = server_user(options.server_user.as_deref())?;
+    let installed = makes::programs(plan, &options.postgres)?;
+    let containers = installed.iter().next().is_none();
+    let user = server_user(options.server_user.as_deref(), containers)?;
     let work = options.work.clone().map_or_else(default_work, Ok)?;
     enough_disk(plan, &work, &options.out)?;
 
-    let server = record::Server { version: programs.version.to_string(), bindir: programs.dir.clone() };
     let mut writer = Writer::create(
         &options.out,
         record::Opening {
@@ -96,7 +98,6 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
             plan,
             command: &options.command,
             work: &work,
-            server: &server,
         },
     )?;
     let index = Index::of_user().context("cannot open the list of this user's runs")?;
@@ -111,7 +112,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
     };
     let setup = Setup {
         run: writer.run_id().to_owned(),
-        programs,
+        installed,
         user,
         inventory: inventory.clone(),
         work,
@@ -161,9 +162,12 @@ async fn trials(
     stop: &Stop,
 ) -> anyhow::Result<Vec<String>> {
     let keep = setup.keep;
-    let driver = Workplace::open(setup).await?;
+    let place = Workplace::open(setup).await?;
+    let makes = Makes::find(plan, &place, &progress).await?;
+    writer.servers(makes.servers());
     let mut lab = Lab {
-        driver,
+        place,
+        makes,
         templates: BTreeMap::new(),
         progress,
         dir: writer.dir().to_owned(),
@@ -224,11 +228,16 @@ impl Hopeless {
 impl Lab {
     /// Makes the template that a scenario needs, unless it is there.
     async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
-        let scale = scale(scenario);
-        if self.templates.contains_key(&scale) {
+        let make = self.makes.of_all(scenario)?.clone();
+        let need = need(scenario, &make);
+        if self.templates.contains_key(&need) {
             return Ok(());
         }
-        let name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
+        let scale = need.scale;
+        let mut name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
+        if self.templates.keys().any(|other| other.make != need.make) {
+            name += &format!("-{}", make.label());
+        }
         self.progress.doing(&format!("making the template {name}"));
         let progress = self.progress.clone();
         let fill = move |client: tokio_postgres::Client| async move {
@@ -242,17 +251,28 @@ impl Lab {
         };
         let mut stop = stop.clone();
         let template = tokio::select! {
-            template = Template::build(&self.driver, &name, fill) => template?,
+            template = Template::build(&self.place, &name, &make, fill) => template?,
             () = stop.wait() => return Ok(()),
         };
-        self.templates.insert(scale, template);
+        self.templates.insert(need, template);
         Ok(())
     }
 }
 
-/// The scale of pgbench's tables that a scenario's loads need; `check` has seen to it that they agree.
-fn scale(scenario: &Scenario) -> Option<u32> {
-    scenario.load.values().map(|load| load.mix.scale()).max()
+/// What a trial starts from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Need {
+    /// Of pgbench's tables.
+    scale: Option<u32>,
+    /// What makes its servers; see [`Make::key`].
+    make: String,
+}
+
+/// The template that a scenario needs; `check` has seen to it that its loads agree on a scale, and its nodes on a
+/// version.
+fn need(scenario: &Scenario, make: &Make) -> Need {
+    let scale = scenario.load.values().map(|load| load.mix.scale()).max();
+    Need { scale, make: make.key() }
 }
 
 /// What the results folder may need: logs, points and histograms of a run of an hour.

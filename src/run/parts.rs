@@ -6,8 +6,9 @@ use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
+use crate::net::Party;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
-use crate::probe::{ledger, recovery, streaming, visibility};
+use crate::probe::{Ledger, ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
 use crate::workload::{self, Setup, Target};
@@ -79,6 +80,7 @@ impl Parts {
             Some(settings) => Some(
                 ledger::Running::start(
                     settings,
+                    &ledger_hosts(settings, cluster),
                     hosts.clone(),
                     login("pgbr-ledger"),
                     *clock,
@@ -104,7 +106,7 @@ impl Parts {
         for (i, (name, load)) in scenario.load.iter().enumerate() {
             let setup = Setup {
                 name: name.clone(),
-                target: target(&load.to, scenario, &hosts),
+                target: target(&load.to, scenario, &cluster.hosts_of(&Party::Clients(load.site.clone()))),
                 login: login("pgbr-load"),
                 clock: *clock,
                 points: points.clone(),
@@ -216,6 +218,15 @@ fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
         Some(false) => Ok(None),
         _ => StandbyNames::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
+}
+
+/// The servers as the writers of each site reach them.
+fn ledger_hosts(settings: &Ledger, cluster: &Cluster) -> Vec<Vec<Host>> {
+    let mut sites: Vec<Option<String>> = settings.sites.iter().cloned().map(Some).collect();
+    if sites.is_empty() {
+        sites.push(None);
+    }
+    sites.into_iter().map(|site| cluster.hosts_of(&Party::Clients(site))).collect()
 }
 
 fn target(to: &str, scenario: &Scenario, hosts: &[Host]) -> Target {

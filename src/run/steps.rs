@@ -111,19 +111,19 @@ async fn inject(
     reach: Reach,
     tell: Option<watch::Sender<Option<Duration>>>,
 ) -> Result<Undo, FaultError> {
-    let targets = fault.targets(&reach).await?;
-    let names = targets.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let aim = fault.aim(&reach).await?;
+    let names = aim.words();
     let elapsed = reach.clock.elapsed();
     if let Some(tell) = tell {
         // Of a repeated step, the first time counts.
         tell.send_if_modified(|at| at.is_none() && at.replace(elapsed).is_none());
     }
-    let node = (targets.len() == 1).then(|| names.clone());
+    let node = (aim.nodes.len() == 1).then(|| names.clone());
     let text = fault.describe(&names);
     // Nobody reads events after the trial.
     let _ =
         reach.events.send(Event { elapsed, kind: fault.event(), node: node.clone(), text: format!("{step}: {text}") });
-    let undo = fault.inject(targets, &reach).await?;
+    let undo = fault.inject(aim, &reach).await?;
     let _ = reach.events.send(Event {
         elapsed: reach.clock.elapsed(),
         kind: "fault.done",

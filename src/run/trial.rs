@@ -5,10 +5,11 @@ use super::progress::Progress;
 use super::signals::Stop;
 use super::steps::Steps;
 use super::timeline::moments;
-use super::{Lab, scale};
+use super::{Lab, need};
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::node::NodeSpec;
+use crate::driver::Make;
 use crate::driver::start::whole;
 use crate::fault::Reach;
 use crate::metric::line::Labels;
@@ -16,6 +17,7 @@ use crate::metric::{Event, Events, Points, Value};
 use crate::plan;
 use crate::record::{self, Status};
 use crate::report::judge;
+use crate::scenario::topology::NodePlan;
 use crate::scenario::{Phase, Role, Scenario};
 use crate::sink::{self, Accounting, Sink};
 use anyhow::Context;
@@ -163,17 +165,27 @@ impl Lab {
         Ok(sink::Running::start(Sink::File(file), &labels, clock))
     }
 
+    fn specs(&self, scenario: &Scenario) -> anyhow::Result<Vec<NodeSpec>> {
+        let spec = |node: NodePlan| self.makes.of(&node).cloned().map(|make| spec(node, make));
+        scenario.nodes().into_iter().map(spec).collect()
+    }
+
     /// Up, phases, down.
     async fn servers(&self, measuring: Measuring, trial: &plan::Trial, stop: &Stop, keep: bool, ended: &mut Ended) {
         let scenario = measuring.scenario.clone();
-        let Some(template) = self.templates.get(&scale(&scenario)) else {
+        let specs = match self.specs(&scenario) {
+            Ok(specs) => specs,
+            Err(error) => return ended.otherwise(Status::Failed, whole(error.as_ref())),
+        };
+        let need = specs.first().map(|spec| need(&scenario, &spec.make));
+        let Some(template) = need.and_then(|need| self.templates.get(&need)) else {
             return ended.otherwise(Status::Interrupted, "interrupted before its template was made".into());
         };
-        let specs: Vec<NodeSpec> = scenario.nodes().into_iter().map(spec).collect();
+        let ways = scenario.ways();
         let mut asked = stop.clone();
         let position = trial.position.to_string();
         let cluster = tokio::select! {
-            cluster = Cluster::up(&self.driver, &position, template, &specs) => cluster,
+            cluster = Cluster::up(&self.place, &position, template, &specs, &ways) => cluster,
             // What stands half built is undone from the inventory at the end of the run.
             () = asked.wait() => return ended.otherwise(Status::Interrupted, "interrupted while servers started".into()),
         };
@@ -216,7 +228,7 @@ impl Lab {
     }
 }
 
-fn spec(node: crate::scenario::topology::NodePlan) -> NodeSpec {
+fn spec(node: NodePlan, make: Make) -> NodeSpec {
     NodeSpec {
         name: node.name,
         primary: node.role == Role::Primary,
@@ -226,6 +238,9 @@ fn spec(node: crate::scenario::topology::NodePlan) -> NodeSpec {
         priority: node.priority,
         settings: node.settings.into_iter().collect(),
         dir: node.dir,
+        make,
+        limits: node.limits,
+        disk: node.disk.map(|size| size.0),
     }
 }
 

@@ -21,10 +21,17 @@ mod shape;
 pub mod shipped;
 mod source;
 pub mod topology;
+mod ways;
 
-use crate::base::{Name, units::Time};
+use crate::base::{
+    Name,
+    units::{Size, Time},
+};
+use crate::driver::Driver;
 use crate::fault::Fault;
 use crate::manager::Manager;
+use crate::net::Side;
+use crate::pg::version::Major;
 use crate::probe::Probes;
 use crate::sampler::Sample;
 use crate::workload::Load;
@@ -57,8 +64,14 @@ pub struct Scenario {
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
+    /// How servers exist, unless a node says otherwise.
+    #[serde(default)]
+    pub driver: Driver,
     /// The servers.
     pub node: IndexMap<Name, Node>,
+    /// Ways that are slow.
+    #[serde(default)]
+    pub link: IndexMap<Name, Link>,
     /// What goes for all servers.
     #[serde(default)]
     pub postgres: Postgres,
@@ -122,6 +135,41 @@ pub struct Node {
     /// Where its data directory goes, for another file system than `--work`'s.
     #[serde(default)]
     pub dir: Option<PathBuf>,
+    /// How it exists, if otherwise than all.
+    #[serde(default)]
+    pub driver: Option<Driver>,
+    /// Its major version, if another than that of all.
+    #[serde(default)]
+    pub version: Option<Major>,
+    /// Most memory that its container may use, swap excluded.
+    #[serde(default)]
+    pub memory: Option<Size>,
+    /// Most processor time that its container may use, in processors.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+    /// Size of its container's `/dev/shm`.
+    #[serde(default)]
+    pub shm_size: Option<Size>,
+    /// Size of a file system of its own for its data directory, so that it can be filled or slowed down.
+    #[serde(default)]
+    pub disk: Option<Size>,
+}
+
+/// `[link.NAME]`: every way between two sides leads through a TCP proxy that makes it slow.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The two sides.
+    pub between: [Side; 2],
+    /// Time for a round trip, beside what the machine itself takes; half of it each way.
+    #[serde(default)]
+    pub rtt: Time,
+    /// How far the delay of each way may lie beside its half of `rtt`.
+    #[serde(default)]
+    pub jitter: Time,
+    /// Bytes a second each way; absent: as many as pass.
+    #[serde(default)]
+    pub bandwidth: Option<Size>,
 }
 
 /// A server's role when the cluster starts.
@@ -138,6 +186,9 @@ pub enum Role {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Postgres {
+    /// Major version of every node; absent: the newest that is installed, or the one of the image.
+    #[serde(default)]
+    pub version: Option<Major>,
     /// Settings of every node. `@nodes` in a value stands for the quoted names of all nodes.
     #[serde(default)]
     pub settings: Settings,

@@ -32,6 +32,8 @@ struct Tagged {
     example: &'static str,
 }
 
+const DRIVER: Tagged =
+    Tagged { key: "driver", kinds: "`process`, `docker`, `external`", example: "driver = { kind = \"docker\" }" };
 const MANAGER: Tagged =
     Tagged { key: "manager", kinds: "`builtin`, `none`", example: "manager = { kind = \"builtin\" }" };
 const MIX: Tagged = Tagged {
@@ -43,7 +45,8 @@ const PROFILE: Tagged =
     Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
 const ACT: Tagged = Tagged {
     key: "act",
-    kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`",
+    kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
+            `stall`, `fill_disk`, `slow_disk`",
     example: "act = { kind = \"kill\", of = \"@primary\" }",
 };
 
@@ -89,6 +92,10 @@ struct Reader {
 impl Reader {
     fn retag_all(&mut self, root: &mut DeTable<'_>) {
         self.retag(root, WHOLE, "manager", &MANAGER);
+        self.retag(root, WHOLE, "driver", &DRIVER);
+        for (span, table) in tables_in(root.get_mut("node")) {
+            self.retag(table, span, "node", &DRIVER);
+        }
         for (span, table) in tables_in(root.get_mut("load")) {
             self.retag(table, span.clone(), "load", &MIX);
             self.retag(table, span, "load", &PROFILE);

@@ -2,6 +2,10 @@
 
 use super::{Role, Scenario, Step};
 use crate::base::Name;
+use crate::base::units::Size;
+use crate::driver::Driver;
+use crate::driver::docker::Limits;
+use crate::pg::version::Major;
 use indexmap::IndexMap;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,6 +32,14 @@ pub struct NodePlan {
     pub settings: IndexMap<String, String>,
     /// The folder in which its data directory is made, if not under `--work`.
     pub dir: Option<PathBuf>,
+    /// How it exists.
+    pub driver: Driver,
+    /// Its major version, when one is asked for.
+    pub version: Option<Major>,
+    /// What its container may use.
+    pub limits: Limits,
+    /// Size of a file system of its own.
+    pub disk: Option<Size>,
 }
 
 /// What stands in a setting for the quoted names of all nodes.
@@ -77,6 +89,10 @@ impl Scenario {
                     .map(|(setting, value)| (setting.to_lowercase(), value.to_string().replace(ALL_NODES, &all)))
                     .collect(),
                 dir: node.dir.clone(),
+                driver: node.driver.clone().unwrap_or_else(|| self.driver.clone()),
+                version: node.version.or(self.postgres.version),
+                limits: Limits { memory: node.memory, cpus: node.cpus, shm_size: node.shm_size },
+                disk: node.disk,
             })
         };
         names.into_iter().filter_map(plan).collect()

@@ -59,6 +59,9 @@ pub struct Load {
     /// Longest a transaction may take from being sent; then its connection is dropped.
     #[serde(default)]
     pub timeout: Option<Time>,
+    /// Where its clients stand.
+    #[serde(default)]
+    pub site: Option<String>,
     /// Clients share this many connections of a deadpool-postgres pool instead of owning one each.
     #[serde(default)]
     pub pool: Option<u32>,

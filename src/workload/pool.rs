@@ -4,6 +4,7 @@ use super::connection::{Backoff, CONNECT, Route, To, not_primary};
 use super::desk::Desk;
 use super::tally::Cause;
 use super::transaction::{Draw, Step, Variable, types};
+use crate::pg::connect::open;
 use crate::pg::wire::SqlState;
 use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use std::pin::Pin;
@@ -11,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 
 /// The pool of one load.
 #[derive(Debug)]
@@ -33,20 +33,9 @@ struct PooledStep {
 impl Shared {
     /// A pool of `size` connections that go where `route` leads.
     pub(super) fn new(route: &Arc<Route>, size: u32) -> Result<Arc<Shared>, deadpool_postgres::BuildError> {
-        let login = &route.login;
-        let mut config = tokio_postgres::Config::new();
-        config
-            .user(&login.user)
-            .password(login.password.expose())
-            .dbname(&login.dbname)
-            .application_name(&login.application_name);
-        if let To::Writable(_) = route.to {
-            // What was found to accept writes may have stopped doing so.
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let dial = Dial(Arc::new(Dialled { route: route.clone(), next: AtomicUsize::new(0) }));
-        let pool = Pool::builder(deadpool_postgres::Manager::from_connect(config, dial, recycling))
+        let pool = Pool::builder(deadpool_postgres::Manager::from_connect(Config::new(), dial, recycling))
             .max_size(size as usize)
             .build()?;
         let steps = route.transactions.iter().map(|what| {
@@ -86,37 +75,51 @@ struct Dialled {
 impl Connect for Dial {
     fn connect(
         &self,
-        config: &tokio_postgres::Config,
-    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>> {
-        let config = config.clone();
-        Box::pin(async move { self.0.connect(config).await })
+        _config: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        Box::pin(self.0.connect())
     }
 }
 
 impl Dialled {
     /// Connects to the first host that answers; an error is that of a host that did.
-    async fn connect(&self, config: tokio_postgres::Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+    async fn connect(&self) -> Result<(Client, JoinHandle<()>), Error> {
         loop {
             let host = match &self.route.to {
                 To::Writable(finder) => finder.writable().await,
                 To::Nodes(hosts) => hosts[self.next.fetch_add(1, Ordering::Relaxed) % hosts.len()].clone(),
             };
-            let mut config = config.clone();
-            config.host(&host.host).port(host.port);
-            match tokio::time::timeout(CONNECT, config.connect(NoTls)).await {
-                Ok(Ok((client, connection))) => {
-                    // Its error reaches every request that is waiting; there is nobody else to tell.
-                    let driven = tokio::spawn(async move {
-                        let _ = connection.await;
-                    });
-                    return Ok((client, driven));
+            let attempt = async {
+                match open(&host, &self.route.login).await {
+                    Ok((client, connection)) => {
+                        // Its error reaches every request that is waiting; there is nobody else to tell.
+                        let driven = tokio::spawn(async move {
+                            let _ = connection.await;
+                        });
+                        Ok(self.still_writes(&client).await?.then_some((client, driven)))
+                    }
+                    Err(error) => Err(error.of_driver().await),
                 }
+            };
+            match tokio::time::timeout(host.limit(CONNECT), attempt).await {
+                Ok(Ok(Some(connected))) => return Ok(connected),
                 Ok(Err(error)) => {
                     self.route.lost(&host);
                     return Err(error);
                 }
-                Err(_) => self.route.lost(&host),
+                Ok(Ok(None)) | Err(_) => self.route.lost(&host),
             }
+        }
+    }
+
+    /// What was found to accept writes may have stopped doing so.
+    async fn still_writes(&self, client: &Client) -> Result<bool, Error> {
+        match self.route.to {
+            To::Writable(_) => {
+                let answer = client.simple_query("SHOW transaction_read_only").await?;
+                Ok(answer.iter().any(|one| matches!(one, SimpleQueryMessage::Row(row) if row.get(0) == Some("off"))))
+            }
+            To::Nodes(_) => Ok(true),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::error::{Lost, ServerError, WireError};
 use super::stream::Stream;
-use crate::pg::{Host, Login};
+use crate::pg::dial::DialError;
+use crate::pg::{Host, Who, tls};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
@@ -21,7 +22,10 @@ impl Failed {
         let (host, port) = (host.host.clone(), host.port);
         match self {
             Failed::Refused(source) => WireError::Refused { host, port, source },
-            Failed::Lost(Lost::Io(source)) => WireError::Unreachable { host, port, source },
+            Failed::Lost(Lost::Io(source)) => {
+                let source = std::io::Error::new(source.kind(), tls::in_words(&source));
+                WireError::Unreachable { host, port, source }
+            }
             Failed::Lost(other) => {
                 WireError::Unreachable { host, port, source: std::io::Error::other(other.to_string()) }
             }
@@ -42,15 +46,25 @@ impl From<std::io::Error> for Failed {
     }
 }
 
+impl From<DialError> for Failed {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Io(error) => Failed::Lost(Lost::Io(error)),
+            DialError::Tls(reason) => Failed::Authentication(reason),
+        }
+    }
+}
+
 /// Logs in and reads on until the server is ready for queries.
-pub(super) async fn log_in(stream: &mut Stream, login: &Login) -> Result<(), Failed> {
+pub(super) async fn log_in(stream: &mut Stream, login: Who<'_>) -> Result<(), Failed> {
     let parameters = [
-        ("user", login.user.as_str()),
-        ("database", &login.dbname),
-        ("application_name", &login.application_name),
+        ("user", login.user),
+        ("database", login.dbname),
+        ("application_name", login.application_name),
         ("client_encoding", "UTF8"),
     ];
-    frontend::startup_message(parameters, &mut stream.outgoing)?;
+    let options = login.options.map(|options| ("options", options));
+    frontend::startup_message(parameters.into_iter().chain(options), &mut stream.outgoing)?;
     send(stream).await?;
     let mut scram = None;
     loop {
@@ -94,7 +108,7 @@ pub(super) async fn log_in(stream: &mut Stream, login: &Login) -> Result<(), Fai
     }
 }
 
-fn begin_scram(body: &AuthenticationSaslBody, login: &Login) -> Result<ScramSha256, Failed> {
+fn begin_scram(body: &AuthenticationSaslBody, login: Who<'_>) -> Result<ScramSha256, Failed> {
     if !body.mechanisms().any(|mechanism| Ok(mechanism == SCRAM_SHA_256))? {
         return Err(Failed::Authentication("the server offers no SCRAM-SHA-256".into()));
     }
@@ -105,8 +119,8 @@ fn out_of_turn() -> Failed {
     Failed::Authentication("the server continued a SCRAM exchange that was not begun".into())
 }
 
-fn password(login: &Login) -> Result<&[u8], Failed> {
-    match login.password.expose() {
+fn password<'a>(login: Who<'a>) -> Result<&'a [u8], Failed> {
+    match login.password {
         "" => Err(Failed::Authentication(format!(
             "the server asks for the password of `{}` and none is given",
             login.user

@@ -1,4 +1,4 @@
-//! Our own client for hot paths (load, ledger): the extended protocol over plain TCP, one task a connection, no
+//! Our own client for hot paths (load, ledger): the extended protocol, one task a connection, no
 //! allocation for a query, and errors that say whether a statement can have taken effect.
 //!
 //! `tokio-postgres` costs two tasks and a channel for every request and does not tell "lost before it was sent"
@@ -18,12 +18,12 @@ pub use error::{Lost, ServerError, WireError};
 pub use incoming::{Frame, Incoming};
 pub use statement::{Param, Statement};
 
-use super::{Host, Login};
+use super::dial::{Failure, Way, dial};
+use super::{Host, Login, Who};
 use postgres_protocol::message::frontend;
 use std::io;
 use std::time::{Duration, Instant};
 use stream::Stream;
-use tokio::net::TcpStream;
 use tokio_postgres::types::Type;
 
 /// A connection.
@@ -39,16 +39,37 @@ pub struct Wire {
 impl Wire {
     /// Connects and logs in within `limit`: trust, cleartext, md5 or SCRAM-SHA-256.
     pub async fn connect(host: &Host, login: &Login, limit: Duration) -> Result<Wire, WireError> {
-        let attempt = async {
-            let socket = TcpStream::connect((host.host.as_str(), host.port)).await.map_err(login::Failed::from)?;
-            socket.set_nodelay(true)?;
-            let mut stream = Stream::new(socket);
-            login::log_in(&mut stream, login).await?;
-            Ok(Wire { stream, status: TransactionStatus::Idle, underway: false, prepared: 0 })
+        let (who, limit) = (host.who(login), host.limit(limit));
+        let attempts = async {
+            let mut way = Way::first(host);
+            loop {
+                let (failed, failure) = match Wire::attempt(host, who, way).await {
+                    Ok(wire) => return Ok(wire),
+                    Err(failed) => failed,
+                };
+                way = failure.and_then(|failure| way.after(host, failure)).ok_or(failed)?;
+            }
         };
-        match tokio::time::timeout(limit, attempt).await {
+        match tokio::time::timeout(limit, attempts).await {
             Ok(wire) => wire.map_err(|failed: login::Failed| failed.at(host)),
             Err(_) => Err(WireError::NoAnswer { host: host.host.clone(), port: host.port, limit }),
+        }
+    }
+
+    /// One attempt; when it failed, also how, if another one may do better.
+    async fn attempt(host: &Host, who: Who<'_>, way: Way) -> Result<Wire, (login::Failed, Option<Failure>)> {
+        let socket = dial(host, way).await.map_err(|error| {
+            let failure = Failure::from(&error);
+            (error.into(), Some(failure))
+        })?;
+        let encrypted = socket.is_encrypted();
+        let mut stream = Stream::new(socket);
+        match login::log_in(&mut stream, who).await {
+            Ok(()) => Ok(Wire { stream, status: TransactionStatus::Idle, underway: false, prepared: 0 }),
+            Err(failed) => {
+                let refused = matches!(failed, login::Failed::Refused(_)).then(|| Failure::refused(encrypted));
+                Err((failed, refused))
+            }
         }
     }
 

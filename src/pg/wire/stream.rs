@@ -1,19 +1,19 @@
-//! A TCP connection with reused buffers and a deadline that costs nothing while answers come in time.
+//! A connection with reused buffers and a deadline that costs nothing while answers come in time.
 
 use super::error::Lost;
 use super::incoming::{Frame, Incoming};
+use crate::pg::dial::Socket;
 use bytes::{Buf, BytesMut};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    socket: TcpStream,
+    socket: Socket,
     incoming: Incoming,
     /// What is to be sent next.
     pub(super) outgoing: BytesMut,
@@ -23,7 +23,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream) -> Stream {
+    pub(super) fn new(socket: Socket) -> Stream {
         Stream {
             socket,
             incoming: Incoming::default(),
@@ -53,6 +53,12 @@ impl Stream {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err((Lost::Io(error), left))),
                     Poll::Pending => return self.poll_alarm(cx).map(|lost| Err((lost, left))),
                 }
+            }
+            // TLS keeps back what the system did not take; nothing else does.
+            match Pin::new(&mut self.socket).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err((Lost::Io(error), left))),
+                Poll::Pending => return self.poll_alarm(cx).map(|lost| Err((lost, left))),
             }
             // Back to the start of the allocation.
             self.outgoing.clear();
@@ -119,7 +125,7 @@ impl Stream {
     }
 
     /// Says goodbye if that takes no waiting.
-    pub(super) fn terminate(&self) {
-        let _ = self.socket.try_write(b"X\0\0\0\x04");
+    pub(super) fn terminate(&mut self) {
+        self.socket.try_send(b"X\0\0\0\x04");
     }
 }

@@ -3,6 +3,7 @@
 use super::outage::{Gaps, Outage};
 use crate::base::ranges::Ranges;
 use crate::metric::{Field, Point, Value};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What a writer knows of a write that it sent.
@@ -46,19 +47,25 @@ pub struct Account {
     /// The next acknowledgement comes from another server.
     moved: bool,
     gaps: Gaps,
+    /// When each of the last acknowledged ones was.
+    acked_at: VecDeque<(u64, Duration)>,
 }
+
+/// How many acknowledgements of a writer keep their instant, to tell when what was lost had been promised.
+const DATED: usize = 50_000;
 
 /// The accounts of all writers, and the gaps between their acknowledgements taken together.
 #[derive(Clone, Debug)]
 pub struct Book {
     accounts: Vec<Account>,
     gaps: Gaps,
+    timelines: Timelines,
 }
 
 impl Book {
     /// Empty accounts of `writers` writers.
     pub fn new(writers: usize) -> Book {
-        Book { accounts: vec![Account::default(); writers], gaps: Gaps::default() }
+        Book { accounts: vec![Account::default(); writers], gaps: Gaps::default(), timelines: Timelines::default() }
     }
 
     /// The accounts, by writer.
@@ -71,8 +78,8 @@ impl Book {
         self.accounts[writer].sent + 1
     }
 
-    /// The next write of `writer` was sent; at `at` its outcome was known.
-    pub fn settle(&mut self, writer: usize, outcome: Outcome, at: Duration) {
+    /// The next write of `writer` was sent to a server on `timeline`; at `at` its outcome was known.
+    pub fn settle(&mut self, writer: usize, outcome: Outcome, timeline: u32, at: Duration) {
         let account = &mut self.accounts[writer];
         account.sent += 1;
         let seq = account.sent;
@@ -87,8 +94,13 @@ impl Book {
                 account.servers.push(seq);
                 account.moved = false;
             }
+            if account.acked_at.len() == DATED {
+                account.acked_at.pop_front();
+            }
+            account.acked_at.push_back((seq, at));
             account.gaps.acked(at);
             self.gaps.acked(at);
+            self.timelines.acked(timeline, at);
         } else {
             account.gaps.not_acked();
             self.gaps.not_acked();
@@ -119,6 +131,17 @@ impl Book {
         self.gaps.outage(end)
     }
 
+    /// When the newest of these writes of `writer` was acknowledged; absent when that is too long ago.
+    pub fn last_acked(&self, writer: usize, writes: &Ranges) -> Option<Duration> {
+        let dated = self.accounts.get(writer)?.acked_at.iter().rev();
+        dated.into_iter().find(|(seq, _)| writes.contains(*seq)).map(|(_, at)| *at)
+    }
+
+    /// When the measured fault happened.
+    pub fn fault_at(&self) -> Option<Duration> {
+        self.gaps.fault_at()
+    }
+
     fn sum(&self, count: impl Fn(&Account) -> u64) -> u64 {
         self.accounts.iter().map(count).sum()
     }
@@ -135,6 +158,8 @@ impl Book {
         ]
         .map(|(metric, count)| Value::new(metric, count as f64))
         .into();
+        values.push(Value::new("ledger.acked_stale", self.timelines.stale as f64));
+        values.push(Value::new("ledger.split_brain", self.timelines.split_brain().as_secs_f64()));
         values.extend(self.outage(end).map(outage_value));
         for (writer, account) in self.accounts.iter().enumerate() {
             values.extend(account.gaps.outage(end).map(|outage| outage_value(outage).subject(name(writer))));
@@ -153,6 +178,35 @@ impl Book {
         ];
         let fields = fields.map(|(name, count)| (name, Field::Int(count as i64))).into();
         Point { measurement: "ledger", node: String::new(), role: "", tags: Vec::new(), fields, elapsed }
+    }
+}
+
+/// Which timelines acknowledged. A promotion begins a new one; who still acknowledges on an older one is a primary
+/// that does not know of it.
+#[derive(Clone, Debug, Default)]
+struct Timelines {
+    /// The newest, and its first acknowledgement.
+    newest: Option<(u32, Duration)>,
+    /// Acknowledgements on an older timeline that came after one on a newer.
+    stale: u64,
+    /// The longest time from the first acknowledgement on a newer timeline to one on an older.
+    overlap: Duration,
+}
+
+impl Timelines {
+    fn acked(&mut self, timeline: u32, at: Duration) {
+        match self.newest {
+            Some((newest, since)) if timeline < newest => {
+                self.stale += 1;
+                self.overlap = self.overlap.max(at.saturating_sub(since));
+            }
+            Some((newest, _)) if timeline == newest => {}
+            _ => self.newest = Some((timeline, at)),
+        }
+    }
+
+    fn split_brain(&self) -> Duration {
+        self.overlap
     }
 }
 
@@ -187,7 +241,7 @@ mod tests {
         let outcomes = [Outcome::Ok, Outcome::Weak, Outcome::Failed, Outcome::Unknown, Outcome::Ok];
         for (i, outcome) in outcomes.into_iter().enumerate() {
             assert_eq!(book.next(1), i as u64 + 1);
-            book.settle(1, outcome, ms(i as u64));
+            book.settle(1, outcome, 1, ms(i as u64));
         }
         book.skip(0);
         let values = book.values(ms(10));
@@ -202,14 +256,14 @@ mod tests {
     #[test]
     fn outages_are_overall_and_per_writer() {
         let mut book = Book::new(3);
-        book.settle(0, Outcome::Ok, ms(10));
-        book.settle(1, Outcome::Ok, ms(20));
-        book.settle(2, Outcome::Ok, ms(30));
+        book.settle(0, Outcome::Ok, 1, ms(10));
+        book.settle(1, Outcome::Ok, 1, ms(20));
+        book.settle(2, Outcome::Ok, 1, ms(30));
         book.fault(ms(35));
-        book.settle(0, Outcome::Weak, ms(100));
-        book.settle(1, Outcome::Ok, ms(300));
-        book.settle(2, Outcome::Unknown, ms(400));
-        book.settle(0, Outcome::Ok, ms(450));
+        book.settle(0, Outcome::Weak, 1, ms(100));
+        book.settle(1, Outcome::Ok, 1, ms(300));
+        book.settle(2, Outcome::Unknown, 1, ms(400));
+        book.settle(0, Outcome::Ok, 1, ms(450));
         let values = book.values(ms(500));
         let at = |metric, subject| value(&values, metric, subject);
         assert_eq!(at("failover.write_outage", None), Some(0.2));
@@ -223,12 +277,28 @@ mod tests {
     fn a_server_begins_with_the_first_write_that_it_acknowledged() {
         let mut book = Book::new(1);
         for outcome in [Outcome::Failed, Outcome::Ok, Outcome::Ok, Outcome::Unknown] {
-            book.settle(0, outcome, ms(1));
+            book.settle(0, outcome, 1, ms(1));
         }
         book.moved(0);
-        book.settle(0, Outcome::Failed, ms(2));
-        book.settle(0, Outcome::Ok, ms(3));
-        book.settle(0, Outcome::Ok, ms(4));
+        book.settle(0, Outcome::Failed, 1, ms(2));
+        book.settle(0, Outcome::Ok, 1, ms(3));
+        book.settle(0, Outcome::Ok, 1, ms(4));
         assert_eq!(book.accounts()[0].servers, [2, 6]);
+    }
+
+    #[test]
+    fn acknowledgements_on_an_older_timeline_are_a_split_brain() {
+        let mut book = Book::new(2);
+        let at = |book: &Book, metric| value(&book.values(ms(1000)), metric, None);
+        book.settle(0, Outcome::Ok, 1, ms(100));
+        book.settle(1, Outcome::Ok, 2, ms(200));
+        assert_eq!((at(&book, "ledger.acked_stale"), at(&book, "ledger.split_brain")), (Some(0.0), Some(0.0)));
+        book.settle(0, Outcome::Ok, 1, ms(250));
+        book.settle(0, Outcome::Unknown, 1, ms(280));
+        book.settle(0, Outcome::Weak, 1, ms(300));
+        book.settle(1, Outcome::Ok, 2, ms(400));
+        assert_eq!((at(&book, "ledger.acked_stale"), at(&book, "ledger.split_brain")), (Some(2.0), Some(0.1)));
+        assert_eq!(book.last_acked(0, &[1, 2, 3].into_iter().collect()), Some(ms(250)));
+        assert_eq!(book.last_acked(0, &[3].into_iter().collect()), None, "its outcome is not known");
     }
 }

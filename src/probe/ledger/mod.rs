@@ -76,9 +76,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Connects all writers, then starts the schedule.
+    /// Connects all writers, then starts the schedule. `sites` are the servers as the writers of each site reach
+    /// them, writers taking turns; `hosts` as whoever reads the survivor does.
     pub async fn start(
         settings: &Ledger,
+        sites: &[Vec<Host>],
         hosts: Vec<Host>,
         login: Login,
         clock: Clock,
@@ -87,20 +89,23 @@ impl Running {
     ) -> Result<Running, StartError> {
         let count = settings.writers as usize;
         let book = Arc::new(Mutex::new(Book::new(count)));
-        let shared = Shared {
-            book: book.clone(),
-            finder: Finder::new(hosts.clone(), login.clone(), ASK.min(settings.timeout.0)),
-            login: login.clone(),
-            timeout: settings.timeout.0,
-            clock,
-        };
+        let finder = |hosts: &Vec<Host>| Finder::new(hosts.clone(), login.clone(), ASK.min(settings.timeout.0));
+        let shared: Vec<Shared> = (sites.iter().map(finder))
+            .map(|finder| Shared {
+                book: book.clone(),
+                finder,
+                login: login.clone(),
+                timeout: settings.timeout.0,
+                clock,
+            })
+            .collect();
         let rate = settings.rate;
         let (ready, started) = oneshot::channel();
         let writers = Apart::start("ledger", move |stop| async move {
             let Ok(sessions) = timeout(CONNECT, connect_all(&shared, count)).await else { return };
             let schedule = Schedule { start: clock.elapsed(), writers: count, rate };
             if ready.send(()).is_ok() {
-                write_all(schedule, sessions, shared, points, stop).await;
+                write_all(schedule, sessions, shared, clock, points, stop).await;
             }
         })?;
         // Dropped without a word when the writers could not connect.
@@ -155,21 +160,32 @@ impl Halted {
     }
 }
 
-async fn connect_all(shared: &Shared, count: usize) -> Vec<Session> {
+/// The sessions of all writers, in their order.
+async fn connect_all(shared: &[Shared], count: usize) -> Vec<Session> {
     let mut connecting = JoinSet::new();
-    for _ in 0..count {
+    for (number, shared) in (0..count).zip(shared.iter().cycle()) {
         let shared = shared.clone();
-        connecting.spawn(async move { shared.connect().await });
+        connecting.spawn(async move { (number, shared.connect().await) });
     }
-    connecting.join_all().await
+    let mut sessions = connecting.join_all().await;
+    sessions.sort_by_key(|(number, _)| *number);
+    sessions.into_iter().map(|(_, session)| session).collect()
 }
 
-async fn write_all(schedule: Schedule, sessions: Vec<Session>, shared: Shared, points: Points, stop: Stop) {
+async fn write_all(
+    schedule: Schedule,
+    sessions: Vec<Session>,
+    shared: Vec<Shared>,
+    clock: Clock,
+    points: Points,
+    stop: Stop,
+) {
+    let Some(book) = shared.first().map(|shared| shared.book.clone()) else { return };
     let mut writers = JoinSet::new();
-    for (number, session) in sessions.into_iter().enumerate() {
+    for ((number, session), shared) in sessions.into_iter().enumerate().zip(shared.iter().cycle()) {
         writers.spawn(Writer::new(number, schedule, shared.clone()).run(session, stop.clone()));
     }
-    let mut due = shared.clock.elapsed();
+    let mut due = clock.elapsed();
     let writing = async { while writers.join_next().await.is_some() {} };
     let mut writing = std::pin::pin!(writing);
     loop {
@@ -178,13 +194,13 @@ async fn write_all(schedule: Schedule, sessions: Vec<Session>, shared: Shared, p
         tokio::select! {
             biased;
             () = &mut writing => break,
-            () = sleep_until(shared.clock.instant(due).into()) => {
-                let point = shared.book().point(due);
+            () = sleep_until(clock.instant(due).into()) => {
+                let point = lock(&book).point(due);
                 points.send(vec![point]);
             }
         }
     }
-    let point = shared.book().point(shared.clock.elapsed());
+    let point = lock(&book).point(clock.elapsed());
     points.send(vec![point]);
 }
 

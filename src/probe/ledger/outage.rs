@@ -69,6 +69,11 @@ impl Gaps {
         self.owed = true;
     }
 
+    /// When the measured fault happened.
+    pub fn fault_at(&self) -> Option<Duration> {
+        self.fault
+    }
+
     /// The measured fault happened at `t0`. Only the first one counts.
     pub fn fault(&mut self, t0: Duration) {
         if self.fault.is_none() {

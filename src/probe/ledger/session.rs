@@ -20,8 +20,15 @@ pub(super) struct Session {
     wire: Wire,
     insert: Statement,
     host: Host,
+    /// The server's timeline: a session that writes outlives no promotion of another, and none of its own.
+    timeline: u32,
     timeout: Duration,
 }
+
+/// As many rows as the number of the server's timeline, since rows are all that is counted of an answer. A standby
+/// has none of its own; it takes no writes, and a promotion will be a session later.
+const TIMELINE: &str = "SELECT generate_series(1, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int) \
+                        WHERE NOT pg_is_in_recovery()";
 
 /// What came of the attempt to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +46,19 @@ impl Session {
         wire.set_deadline(Some(Instant::now() + timeout));
         // The server infers int4 and int8 from the table.
         let insert = wire.prepare(&format!("INSERT INTO {TABLE} (writer, seq) VALUES ($1, $2)"), &[]).await?;
-        Ok(Session { wire, insert, host: host.clone(), timeout })
+        let timeline = wire.simple(TIMELINE).await?.rows;
+        let timeline = u32::try_from(timeline).unwrap_or(u32::MAX);
+        Ok(Session { wire, insert, host: host.clone(), timeline, timeout })
     }
 
     /// The server.
     pub(super) fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// The server's timeline.
+    pub(super) fn timeline(&self) -> u32 {
+        self.timeline
     }
 
     /// Whether the server was started more than `ago` ago. It answers with its own clock alone, so no two clocks

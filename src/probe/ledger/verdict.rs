@@ -3,6 +3,7 @@
 use super::book::{Account, Book, name};
 use crate::base::ranges::Ranges;
 use crate::metric::Value;
+use std::time::Duration;
 
 /// The rows of the surviving server, taken in one after the other.
 #[derive(Clone, Debug)]
@@ -42,6 +43,10 @@ impl<'a> Survivor<'a> {
             verdict.recovered += account.unknown.intersection(present).count();
             verdict.acked_lost.push(lost);
         }
+        let dated = verdict.acked_lost.iter().enumerate();
+        let newest = dated.filter_map(|(writer, lost)| self.book.last_acked(writer, lost)).max();
+        let since = |at: Duration, fault: Duration| at.as_secs_f64() - fault.as_secs_f64();
+        verdict.last_lost_ack = newest.zip(self.book.fault_at()).map(|(at, fault)| since(at, fault));
         verdict
     }
 }
@@ -66,7 +71,7 @@ fn holes(account: &Account, lost: &Ranges, present: &Ranges) -> u64 {
 const SHOWN: usize = 5;
 
 /// The counts that only the surviving server can give.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
     /// By writer: acknowledged and not there.
     pub acked_lost: Vec<Ranges>,
@@ -80,6 +85,9 @@ pub struct Verdict {
     pub duplicates: u64,
     /// Lost acknowledged writes that a surviving one of the same writer and server follows.
     pub holes: u64,
+    /// From the measured fault to the acknowledgement of the newest lost write, in seconds; negative: before the
+    /// fault. Absent when none was lost, and when it is not known.
+    pub last_lost_ack: Option<f64>,
 }
 
 impl Verdict {
@@ -95,7 +103,9 @@ impl Verdict {
             ("ledger.holes", self.holes),
         ]
         .map(|(metric, count)| Value::new(metric, count as f64))
-        .into()
+        .into_iter()
+        .chain(self.last_lost_ack.map(|seconds| Value::new("ledger.last_lost_ack", seconds)))
+        .collect()
     }
 
     /// Which acknowledged writes were lost, for people; none when none was. `3 of w1: 7-9; 1 of w3: 6-6`
@@ -118,14 +128,13 @@ mod tests {
     use super::super::book::Outcome::{self, *};
     use super::*;
     use crate::metric::catalogue;
-    use std::time::Duration;
 
     /// A book of one writer with these outcomes; `None` is a move to another server.
     fn book(outcomes: &[Option<Outcome>]) -> Book {
         let mut book = Book::new(1);
         for outcome in outcomes {
             match outcome {
-                Some(outcome) => book.settle(0, *outcome, Duration::ZERO),
+                Some(outcome) => book.settle(0, *outcome, 1, Duration::from_millis(7)),
                 None => book.moved(0),
             }
         }

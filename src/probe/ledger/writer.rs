@@ -152,7 +152,7 @@ impl Writer {
             self.shared.book().skip(self.number);
             return false;
         };
-        self.shared.book().settle(self.number, outcome, at);
+        self.shared.book().settle(self.number, outcome, session.timeline(), at);
         if outcome.is_acked() {
             self.acked = Some(Acked { by: session.host().clone(), at });
         }

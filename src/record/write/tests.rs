@@ -5,7 +5,7 @@ use std::time::Duration;
 
 fn begin(out: &Path) -> (Plan, Writer) {
     let plan = plan(SCENARIO, &["off", "on"], 1);
-    let server = Server { version: "15.18".into(), bindir: "/usr/bin".into() };
+    let servers = [Server { version: "15.18".into(), bindir: "/usr/bin".into() }];
     let command = ["pgbench-rs", "run", "--set", "x=postgres://u:hunter2@h/d"].map(String::from);
     let opening = Opening {
         scenario_text: SCENARIO,
@@ -13,7 +13,7 @@ fn begin(out: &Path) -> (Plan, Writer) {
         plan: &plan,
         command: &command,
         work: Path::new("/tmp"),
-        server: &server,
+        servers: &servers,
     };
     let writer = Writer::create(out, opening).unwrap();
     (plan, writer)

@@ -2,11 +2,14 @@
 //! found from its path afterwards.
 
 mod claims;
+mod drivers;
 mod nodes;
 mod phases;
 mod sessions;
 mod settings;
 mod traffic;
+mod versions;
+mod ways;
 
 use super::Scenario;
 pub(super) use claims::{design, unmeasured};
@@ -66,7 +69,14 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     if whole(&["node"]) {
         nodes::nodes(scenario, &mut findings);
     }
+    if whole(&["node", "driver"]) {
+        drivers::drivers(scenario, &mut findings);
+    }
+    if whole(&["node", "link", "load", "probe", "manager"]) {
+        ways::links(scenario, &mut findings);
+    }
     if whole(&["node", "postgres"]) {
+        versions::versions(scenario, &mut findings);
         settings::settings(scenario, &mut findings);
     }
     if whole(&["load"]) {
@@ -87,7 +97,7 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     if whole(&["phase"]) {
         phases::phases(scenario, &mut findings);
     }
-    if whole(&["phase", "node", "manager"]) {
+    if whole(&["phase", "node", "driver", "load", "probe", "manager"]) {
         phases::faults(scenario, &mut findings);
     }
     if whole(&["valid"]) {

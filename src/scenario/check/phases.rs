@@ -1,7 +1,7 @@
 //! Phases and what is done in them.
 
 use super::traffic::{positive, target};
-use super::{Findings, Part};
+use super::{Findings, Part, drivers, ways};
 use crate::fault::{Fault, FreezeWhat};
 use crate::manager::Manager;
 use crate::scenario::near::near;
@@ -56,7 +56,7 @@ fn times(index: &str, phase: &Phase, name: &str, step: &Step, findings: &mut Fin
             let message = format!("`{name}` would come again before it is undone");
             findings.value(&path("every"), message, "let `every` be longer than `for`");
         }
-        if step.lasts.is_none() && matches!(step.act, Fault::Freeze(_) | Fault::PauseReplay(_)) {
+        if step.lasts.is_none() && step.act.lasts() {
             let message = format!("`{name}` would come again without ever being undone");
             findings.key(&path("every"), message, "say with `for` how long it lasts each time");
         }
@@ -104,6 +104,19 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
                     if target(scenario, &of(&path), &pause.of, findings) {
                         standby_only(scenario, &of(&path), &pause.of, "replays nothing", findings);
                     }
+                }
+                Fault::Disconnect(_) | Fault::LoseHost(_) => {
+                    target(scenario, &of(&path), step.act.target().unwrap_or_default(), findings);
+                    ways::fault(scenario, &path, &step.act, findings);
+                }
+                Fault::FillDisk(_) | Fault::SlowDisk(_) => {
+                    let to = step.act.target().unwrap_or_default();
+                    if target(scenario, &of(&path), to, findings) {
+                        drivers::disk(scenario, &path, &step.act, to, findings);
+                    }
+                }
+                Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => {
+                    ways::fault(scenario, &path, &step.act, findings);
                 }
             }
             if matches!(step.act, Fault::Switchover(_)) {

@@ -1,7 +1,8 @@
-//! PostgreSQL's settings: those that are the driver's own, and those that make no sense together.
-//! Whether a setting exists and takes its value is for the server to say; it is asked before a trial.
+//! PostgreSQL's settings: those that are the driver's own, those that a version does not have or would not take, and
+//! those that make no sense together. What cannot be judged from the table of settings (those of extensions, texts)
+//! is for the server to say; it is asked before a trial.
 
-use super::Findings;
+use super::{Findings, versions};
 use crate::cluster::settings::reserved;
 use crate::pg::standby_names::StandbyNames;
 use crate::pg::synchronous_commit;
@@ -15,6 +16,7 @@ pub(super) fn settings(scenario: &Scenario, findings: &mut Findings) {
         written(&["node", entry, "settings"], &node.settings, findings);
     }
     let nodes = scenario.nodes();
+    versions::settings(scenario, &nodes, findings);
     for node in &nodes {
         synchronous(scenario, node, &nodes, findings);
         senders(scenario, node, &nodes, findings);
@@ -22,11 +24,17 @@ pub(super) fn settings(scenario: &Scenario, findings: &mut Findings) {
 }
 
 /// Where a node's setting is written: its own, or that of all.
-fn path_of<'a>(scenario: &'a Scenario, node: &'a NodePlan, setting: &'a str) -> Vec<&'a str> {
+pub(super) fn path_of<'a>(scenario: &'a Scenario, node: &'a NodePlan, setting: &'a str) -> Vec<&'a str> {
     match scenario.node.get(&node.entry) {
         Some(entry) if entry.settings.contains_key(setting) => vec!["node", &node.entry, "settings", setting],
         _ => vec!["postgres", "settings", setting],
     }
+}
+
+/// Whether this can be a setting's name.
+pub(super) fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.$".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(plain)
 }
 
 fn written(table: &[&str], settings: &Settings, findings: &mut Findings) {
@@ -39,8 +47,7 @@ fn written(table: &[&str], settings: &Settings, findings: &mut Findings) {
         if lower != *name {
             findings.key(&path, format!("`{name}` is not how settings are written"), format!("write `{lower}`"));
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_.$".contains(c);
-        if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || !name.chars().all(plain) {
+        if !is_plain(name) {
             findings.key(
                 &path,
                 format!("`{name}` cannot be a setting"),

@@ -26,7 +26,7 @@ async fn filled(server: &Primary) -> Client {
 }
 
 fn load(mix: Mix, profile: Profile) -> Load {
-    Load { mix, profile, clients: 8, threads: 2, to: "@primary".into(), timeout: None, pool: None }
+    Load { mix, profile, clients: 8, threads: 2, to: "@primary".into(), timeout: None, site: None, pool: None }
 }
 
 fn closed() -> Profile {

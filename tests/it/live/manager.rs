@@ -8,13 +8,14 @@ use pgbench_rs::clean;
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
+use pgbench_rs::cluster::ways::WaysSpec;
 use pgbench_rs::driver::Part;
 use pgbench_rs::driver::{self, Setup, Workplace};
 use pgbench_rs::failover::Phase;
 use pgbench_rs::manager::{Builtin, Detect, Fence, Outcome, Running, SwitchoverError};
 use pgbench_rs::metric::Event;
 use pgbench_rs::pg::connect::connect;
-use pgbench_rs::pg::programs::Programs;
+use pgbench_rs::pg::programs::Installed;
 use pgbench_rs::pg::standby_names::StandbyNames;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -44,7 +45,7 @@ impl Lab {
             Inventory::create(&index, &root.path().join("results/inventory.jsonl"), "run-1").expect("an inventory");
         let setup = Setup {
             run: "run-1".to_owned(),
-            programs: Programs::choose(None, None).expect("PostgreSQL"),
+            installed: Installed::find(&[]).expect("PostgreSQL"),
             user: driver::server_user(None).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.path().join("work"),
@@ -57,7 +58,7 @@ impl Lab {
             client.batch_execute("CREATE TABLE t (n int)").await?;
             Ok(())
         };
-        let template = Template::build(&driver, "t", fill).await.expect("a template");
+        let template = Template::build(&driver, "t", None, fill).await.expect("a template");
         let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let node = |name: &str, follows: Option<&str>| NodeSpec {
             name: name.to_owned(),
@@ -72,13 +73,15 @@ impl Lab {
                 setting("synchronous_standby_names", synchronous),
             ],
             dir: None,
+            version: None,
         };
         let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
-        let cluster =
-            Cluster::up(&driver, "trial-1", &template, &nodes).await.unwrap_or_else(|error| panic!("{error}"));
+        let cluster = Cluster::up(&driver, "trial-1", &template, &nodes, &WaysSpec::default())
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         let cluster = Arc::new(cluster);
         let (clock, (events, received)) = (Clock::start(), mpsc::unbounded_channel());
-        let settings = Builtin { detect: Detect::default(), fence: Fence::Driver, automatic: true };
+        let settings = Builtin { detect: Detect::default(), fence: Fence::Driver, site: None, automatic: true };
         let synchronous = StandbyNames::parse(synchronous).expect("a value");
         let manager = Running::start(settings, cluster.clone(), synchronous, clock, events).await.expect("a manager");
         Lab { root, inventory, cluster, clock, events: received, manager }

@@ -1,6 +1,7 @@
 //! Tests against real PostgreSQL servers. Absence of PostgreSQL fails with an instruction; it never skips.
 
 mod cli;
+mod docker;
 mod fixture;
 mod load;
 mod manager;

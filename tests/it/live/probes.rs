@@ -117,10 +117,18 @@ fn desk() -> Desk {
 /// Starts a ledger at 200 writes a second on `server`.
 async fn ledger(server: &Primary, control: &Client, desk: &Desk) -> ledger::Running {
     ledger::prepare(control).await.expect("the ledger's table");
-    let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(10) };
+    let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(10), sites: Vec::new() };
     let (hosts, login) = (vec![server.host.clone()], server.login("ledger"));
-    let started =
-        ledger::Running::start(&settings, hosts, login, desk.clock, desk.tell.clone(), desk.points.clone()).await;
+    let started = ledger::Running::start(
+        &settings,
+        &[hosts.clone()],
+        hosts,
+        login,
+        desk.clock,
+        desk.tell.clone(),
+        desk.points.clone(),
+    )
+    .await;
     started.expect("the ledger starts")
 }
 
@@ -254,8 +262,9 @@ async fn a_failover_by_hand_is_measured_by_every_probe() {
     let seen =
         visibility::Running::start(&settings, hosts(), primary.login("visibility"), clock, points.clone()).unwrap();
     let streams = streaming::Running::start(hosts(), primary.login("streaming"), clock, tell.clone());
-    let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(1) };
-    let ledger = ledger::Running::start(&settings, hosts(), primary.login("ledger"), clock, tell, points).await;
+    let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(1), sites: Vec::new() };
+    let ledger =
+        ledger::Running::start(&settings, &[hosts()], hosts(), primary.login("ledger"), clock, tell, points).await;
     let ledger = ledger.unwrap();
     until(&on_s2, "SELECT count(*) > 100 FROM pgbench_rs_ledger").await;
     until(&on_s2, "SELECT marker > 5 FROM pgbench_rs_visibility").await;

@@ -13,11 +13,12 @@ use pgbench_rs::clean::watchdog::Watchdog;
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::{Node, NodeSpec};
 use pgbench_rs::cluster::template::Template;
+use pgbench_rs::cluster::ways::WaysSpec;
 use pgbench_rs::driver::{self, Setup, Workplace};
 use pgbench_rs::driver::{Part, Shutdown};
-use pgbench_rs::fault::{Fault, Kill, PauseReplay, Reach};
+use pgbench_rs::fault::{Aim, Fault, Kill, PauseReplay, Reach};
 use pgbench_rs::pg::connect::connect;
-use pgbench_rs::pg::programs::Programs;
+use pgbench_rs::pg::programs::Installed;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -44,7 +45,7 @@ impl Lab {
             client.batch_execute("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)").await?;
             Ok(())
         };
-        let template = Template::build(&driver, "t", fill).await.expect("a template");
+        let template = Template::build(&driver, "t", None, fill).await.expect("a template");
         Lab { index, driver, inventory, template }
     }
 
@@ -54,7 +55,7 @@ impl Lab {
         let inventory = Inventory::create(&index, &root.join("results/inventory.jsonl"), "run-1").unwrap();
         let setup = Setup {
             run: "run-1".to_owned(),
-            programs: Programs::choose(None, None).expect("PostgreSQL"),
+            installed: Installed::find(&[]).expect("PostgreSQL"),
             user: driver::server_user(None).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.join("work"),
@@ -66,7 +67,9 @@ impl Lab {
     }
 
     async fn up(&self, nodes: &[NodeSpec]) -> Cluster {
-        Cluster::up(&self.driver, "trial-1", &self.template, nodes).await.unwrap_or_else(|error| panic!("{error}"))
+        Cluster::up(&self.driver, "trial-1", &self.template, nodes, &WaysSpec::default())
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Undoes the run and holds that nothing at all is left of it.
@@ -112,6 +115,7 @@ fn spec(name: &str, follows: Option<&str>) -> NodeSpec {
         priority: 100,
         settings: vec![("shared_buffers".to_owned(), "16MB".to_owned()), ("fsync".to_owned(), "off".to_owned())],
         dir: None,
+        version: None,
     }
 }
 
@@ -236,7 +240,10 @@ async fn a_server_that_dies_at_start_shows_its_log() {
     let root = root();
     let lab = Lab::open(root.path(), false, LIMIT).await;
     let broken = [with(spec("a", None), "shared_buffers", "plenty")];
-    let error = Cluster::up(&lab.driver, "trial-1", &lab.template, &broken).await.unwrap_err().to_string();
+    let error = Cluster::up(&lab.driver, "trial-1", &lab.template, &broken, &WaysSpec::default())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("node `a` did not start within "), "{error}");
     assert!(error.contains("the server exited with status 1\nlog: "), "{error}");
     assert!(error.contains("invalid value for parameter \"shared_buffers\": \"plenty\""), "{error}");
@@ -248,7 +255,8 @@ async fn a_server_that_never_answers_is_given_up() {
     let root = root();
     let lab = Lab::open(root.path(), false, Duration::from_secs(5)).await;
     let nodes = [spec("a", None), with(spec("s", Some("a")), "pre_auth_delay", "30s")];
-    let error = Cluster::up(&lab.driver, "trial-1", &lab.template, &nodes).await.unwrap_err().to_string();
+    let error =
+        Cluster::up(&lab.driver, "trial-1", &lab.template, &nodes, &WaysSpec::default()).await.unwrap_err().to_string();
     assert!(error.starts_with("node `s` did not start within 5"), "{error}");
     assert!(error.contains("last answer: ") && error.contains("\nlog: "), "{error}");
     assert_eq!(servers_in(root.path()), []);
@@ -302,7 +310,7 @@ async fn freezing_stops_what_it_names_and_a_frozen_server_stops() {
     assert!(stopped.thawed && !stopped.killed && !a.is_running(), "{stopped}");
     s.freeze(Part::Server).await.unwrap();
     s.kill().await.unwrap();
-    s.follow_on_start(a).unwrap();
+    s.follow_on_start(&cluster.way(s, a)).unwrap();
     a.start().await.unwrap_or_else(|error| panic!("{error}"));
     s.start().await.unwrap_or_else(|error| panic!("{error}"));
     a.freeze(Part::WalSenders).await.ok();
@@ -324,7 +332,7 @@ fn harness() {
         let (index, driver, inventory) = Lab::driver(&root, keep, LIMIT).await;
         let watchdog = Watchdog::start(Path::new(env!("CARGO_BIN_EXE_pgbench-rs")), inventory.path()).unwrap();
         println!("begun");
-        let template = Template::build(&driver, "t", |_| async { Ok(()) }).await.unwrap();
+        let template = Template::build(&driver, "t", None, |_| async { Ok(()) }).await.unwrap();
         let lab = Lab { index, driver, inventory, template };
         let cluster = lab.up(&[spec("a", None), spec("s", Some("a"))]).await;
         match mode.as_str() {
@@ -469,11 +477,15 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
     let [a, s1, s2] = ["a", "s1", "s2"].map(|name| cluster.node(name).unwrap().clone());
     let kill = Fault::Kill(Kill { of: "@standbys".to_owned() });
 
-    let standbys = kill.targets(&reach).await.unwrap();
+    let standbys = kill.aim(&reach).await.unwrap().nodes;
     assert_eq!(standbys.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["s1", "s2"]);
-    let undo = kill.inject(standbys, &reach).await.unwrap();
+    let undo = kill.inject(Aim { nodes: standbys, ways: None }, &reach).await.unwrap();
     assert!(!s1.is_running() && !s2.is_running());
-    let refused = kill.inject(vec![a.clone(), s1.clone()], &reach).await.err().map(|error| error.to_string());
+    let refused = kill
+        .inject(Aim { nodes: vec![a.clone(), s1.clone()], ways: None }, &reach)
+        .await
+        .err()
+        .map(|error| error.to_string());
     assert_eq!(refused.as_deref(), Some("s1 is not running"));
     assert!(a.is_running());
     undo.undo(&reach).await.unwrap();
@@ -481,12 +493,12 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
 
     // A primary replays nothing, so the standby's replay is let go on, too.
     let pause = Fault::PauseReplay(PauseReplay { of: "@standbys".to_owned() });
-    assert!(pause.inject(vec![s1.clone(), a.clone()], &reach).await.is_err());
+    assert!(pause.inject(Aim { nodes: vec![s1.clone(), a.clone()], ways: None }, &reach).await.is_err());
     let client = connect(&s1.host, &cluster.login("test"), LIMIT).await.unwrap();
     let row = client.query_one("SELECT pg_is_wal_replay_paused()", &[]).await.unwrap();
     assert!(!row.get::<_, bool>(0));
 
-    let undo = kill.inject(vec![a.clone()], &reach).await.unwrap();
+    let undo = kill.inject(Aim { nodes: vec![a.clone()], ways: None }, &reach).await.unwrap();
     a.fence().await.unwrap();
     undo.undo(&reach).await.unwrap();
     assert!(!a.is_running());

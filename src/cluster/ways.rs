@@ -1,0 +1,177 @@
+//! How each party of a trial reaches each node: directly, or through a proxy that makes the way slow; from
+//! which address; and which packets must vanish for two of them to be cut off from each other.
+
+use crate::base::Name;
+use crate::net::proxy::{Proxy, Shape, Way};
+use crate::net::{Party, Placed};
+use crate::pg::Host;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// What the ways of a cluster are to be.
+#[derive(Clone, Debug, Default)]
+pub struct WaysSpec {
+    /// Every node in a network namespace of its own, so that packets can vanish.
+    pub namespaces: bool,
+    /// Who connects to the nodes, beside the observer.
+    pub parties: Vec<Placed>,
+    /// Ways that lead through a proxy, and how slow they are.
+    pub slow: BTreeMap<Lane, Shape>,
+}
+
+/// A way: who connects, and to which node.
+pub type Lane = (Party, Name);
+
+/// The ways of a running cluster.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// The addresses of this machine from which a party connects; absent where all share one.
+    pub(super) stations: BTreeMap<Party, IpAddr>,
+    /// The observer's.
+    pub(super) observer: Option<IpAddr>,
+    /// The nodes' own.
+    pub(super) nodes: BTreeMap<Name, Host>,
+    pub(super) lanes: BTreeMap<Lane, Laid>,
+}
+
+/// A way through a proxy.
+#[derive(Debug)]
+pub(super) struct Laid {
+    pub(super) proxy: Proxy,
+    /// How slow it is when no fault makes it slower.
+    pub(super) shape: Shape,
+}
+
+/// Packets that vanish at a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Block {
+    /// At which node.
+    pub at: Name,
+    /// From or to which address.
+    pub peer: IpAddr,
+    /// Whether they come from there; else they go there.
+    pub incoming: bool,
+}
+
+impl Ways {
+    /// Lays the slow ways, each from an address of its own where there are any. All nodes are known.
+    pub(super) async fn lay(&mut self, slow: &BTreeMap<Lane, Shape>, own: &[Option<IpAddr>]) -> std::io::Result<()> {
+        for (((from, to), shape), address) in slow.iter().zip(own) {
+            let Some(host) = self.nodes.get(to) else { continue };
+            let listen = SocketAddr::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0);
+            let proxy = Proxy::start(listen, *address, (host.host.clone(), host.port), *shape).await?;
+            self.lanes.insert((from.clone(), to.clone()), Laid { proxy, shape: *shape });
+        }
+        Ok(())
+    }
+
+    /// Whether a way leads through a proxy.
+    pub fn is_laid(&self, lane: &Lane) -> bool {
+        self.lanes.contains_key(lane)
+    }
+
+    /// Makes a way slower than it is by itself.
+    pub fn slow(&self, lane: &Lane, delay: Duration, jitter: Duration, bandwidth: Option<u64>) {
+        let Some(Laid { proxy, shape }) = self.lanes.get(lane) else { return };
+        let bandwidth = match (shape.bandwidth, bandwidth) {
+            (Some(own), Some(other)) => Some(own.min(other)),
+            (own, other) => own.or(other),
+        };
+        proxy.shape(Shape { delay: shape.delay + delay, jitter: shape.jitter + jitter, bandwidth });
+    }
+
+    /// A way is as slow as it is by itself.
+    pub fn quicken(&self, lane: &Lane) {
+        if let Some(Laid { proxy, shape }) = self.lanes.get(lane) {
+            proxy.shape(*shape);
+        }
+    }
+
+    /// Resets every connection of a way.
+    pub fn reset(&self, lane: &Lane) {
+        if let Some(laid) = self.lanes.get(lane) {
+            laid.proxy.reset();
+        }
+    }
+
+    /// Holds what is sent on a way: all of it, or what the first of `only` send to the second.
+    pub fn hold(&self, lane: &Lane, only: Option<&(BTreeSet<Party>, BTreeSet<Party>)>) {
+        let Some(laid) = self.lanes.get(lane) else { return };
+        let (client, server) = (&lane.0, Party::Node(lane.1.clone()));
+        let sends =
+            |party: &Party, other: &Party| only.is_none_or(|(from, to)| from.contains(party) && to.contains(other));
+        if sends(client, &server) {
+            laid.proxy.stall(Way::ToServer, true);
+        }
+        if sends(&server, client) {
+            laid.proxy.stall(Way::ToClient, true);
+        }
+    }
+
+    /// Lets what was held pass.
+    pub fn release(&self, lane: &Lane) {
+        if let Some(laid) = self.lanes.get(lane) {
+            laid.proxy.stall(Way::ToServer, false);
+            laid.proxy.stall(Way::ToClient, false);
+        }
+    }
+
+    /// How `from` reaches `node`.
+    pub fn host(&self, from: &Party, node: &Host) -> Host {
+        let mut host = node.clone();
+        host.from = self.stations.get(from).copied();
+        if let Some(lane) = self.lanes.get(&(from.clone(), node.node.clone())) {
+            let address = lane.proxy.address();
+            (host.host, host.port) = (address.ip().to_string(), address.port());
+        }
+        host
+    }
+
+    /// How the observer reaches `node`: directly, from an address that is never cut off.
+    pub fn observed(&self, node: &Host) -> Host {
+        Host { from: self.observer, ..node.clone() }
+    }
+
+    /// The node that listens at an address, be it its own or that of a way to it.
+    pub fn node_at(&self, host: &str, port: u16) -> Option<&Host> {
+        let direct = self.nodes.values().find(|node| node.host == host && node.port == port);
+        direct.or_else(|| {
+            let is_it =
+                |lane: &&Laid| lane.proxy.address().ip().to_string() == host && lane.proxy.address().port() == port;
+            let ((_, to), _) = self.lanes.iter().find(|(_, lane)| is_it(lane))?;
+            self.nodes.get(to)
+        })
+    }
+
+    /// What must vanish so that nothing that `from` sends reaches `to`.
+    pub fn blocks(&self, from: &Party, to: &Party) -> BTreeSet<Block> {
+        let mut blocks = BTreeSet::new();
+        if let Party::Node(at) = to {
+            let peers = self.addresses(from).chain(self.between(from, to));
+            blocks.extend(peers.map(|peer| Block { at: at.clone(), peer, incoming: true }));
+        }
+        if let Party::Node(at) = from {
+            let peers = self.addresses(to).chain(self.between(from, to));
+            blocks.extend(peers.map(|peer| Block { at: at.clone(), peer, incoming: false }));
+        }
+        blocks
+    }
+
+    fn addresses(&self, party: &Party) -> impl Iterator<Item = IpAddr> {
+        let of_node = match party {
+            Party::Node(name) => self.nodes.get(name).and_then(|host| host.host.parse().ok()),
+            _ => None,
+        };
+        of_node.or_else(|| self.stations.get(party).copied()).into_iter()
+    }
+
+    /// The addresses of the proxies between two parties, whoever connects to whom.
+    fn between(&self, one: &Party, other: &Party) -> impl Iterator<Item = IpAddr> {
+        self.lanes.iter().filter_map(move |((from, to), lane)| {
+            let to = Party::Node(to.clone());
+            let between = (from == one && to == *other) || (from == other && to == *one);
+            between.then(|| lane.proxy.address().ip())
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! What the servers of a run share on one engine: the engine, the run's network on it, and who they run as.
+//!
+//! A node's data directory lies on this machine's disk as that of a process does, below the run's work
+//! directory, and is mounted into the container at the same path: configuration is written and templates are
+//! copied as for processes. The servers run as the user whom processes would run as, for whom a `passwd` file
+//! of the run's own is mounted, since the image does not know that user.
+
+use super::container::{Once, bind, bind_at};
+use super::engine::{Engine, EngineError};
+use super::image::{Image, ImageError};
+use super::network::{Lan, LanError};
+use super::{Docker, Network};
+use crate::base::inventory::{Id, Thing};
+use crate::driver::{SUPERUSER, Workplace};
+use crate::pg::control;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// `initdb` takes one to three seconds on an idle machine.
+const INITDB_LIMIT: Duration = Duration::from_secs(120);
+
+/// The servers' place on one engine.
+#[derive(Debug)]
+pub struct Dock {
+    /// The engine.
+    pub engine: Engine,
+    pub(super) place: Arc<Workplace>,
+    /// The run's network; absent when servers use the network of the engine's host.
+    pub lan: Option<Lan>,
+    pub(super) entry: Id,
+    passwd: PathBuf,
+    made: AtomicU32,
+}
+
+/// Why servers cannot be run in containers.
+#[derive(Debug, thiserror::Error)]
+pub enum DockError {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The image is of no use.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// There is no network.
+    #[error(transparent)]
+    Lan(#[from] LanError),
+    /// A file could not be made.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The engine does not see this machine's files.
+    #[error(
+        "the container engine at {host} is on another machine\nhint: only engines that are reached by a socket of this machine (unix://…) can be used"
+    )]
+    Remote {
+        /// How it is reached.
+        host: String,
+    },
+    /// A data directory could not be made.
+    #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}")]
+    Initdb {
+        /// The image.
+        image: String,
+        /// Its exit status.
+        status: i64,
+        /// What it said.
+        said: String,
+    },
+}
+
+impl Dock {
+    /// Reaches the engine and makes the run's network there. What is made is named in the inventory before.
+    pub async fn open(place: &Arc<Workplace>, settings: &Docker) -> Result<Arc<Dock>, DockError> {
+        let engine = Engine::connect(settings.host.as_deref()).await?;
+        if !engine.is_local() {
+            return Err(DockError::Remote { host: engine.name().to_owned() });
+        }
+        let inventory = &place.setup.inventory;
+        let named = inventory.thing(Thing::Labelled { engine: engine.name().to_owned() });
+        let entry = named.map_err(|source| DockError::Io { path: inventory.path().to_owned(), source })?;
+        let passwd = place.dir().join("passwd");
+        write_passwd(place, &passwd).map_err(|source| DockError::Io { path: passwd.clone(), source })?;
+        let lan = match settings.network {
+            Network::Bridge => Some(Lan::create(&engine, &place.setup.run).await?),
+            Network::Host => None,
+        };
+        Ok(Arc::new(Dock { engine, place: place.clone(), lan, entry, passwd, made: AtomicU32::new(0) }))
+    }
+
+    /// The image `reference`, pulled when it is not there; see [`Engine::image`].
+    pub async fn image(&self, reference: &str, progress: impl FnMut(&str)) -> Result<Image, DockError> {
+        Ok(self.engine.image(reference, &self.place.setup.run, progress).await?)
+    }
+
+    /// Makes a cluster in the empty directory `dir`, whose superuser has the password in the file `pwfile`, with the
+    /// `initdb` of the image; see [`control::initdb`].
+    pub async fn initdb(&self, image: &Image, pwfile: &Path, dir: &Path) -> Result<(), DockError> {
+        let args = control::initdb_args(SUPERUSER, pwfile, dir);
+        let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned());
+        let mut binds = self.common_binds();
+        binds.extend([bind(pwfile, false), bind(dir, true)]);
+        let once = Once {
+            run: &self.place.setup.run,
+            image: &image.id,
+            cmd: std::iter::once("initdb".to_owned()).chain(args).collect(),
+            user: Some(self.user()),
+            binds,
+            limit: INITDB_LIMIT,
+            ..Once::default()
+        };
+        let output = self.engine.once(once).await?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        let said = output.stderr.lines().map(|line| format!("    {line}\n")).collect::<String>();
+        Err(DockError::Initdb {
+            image: image.reference.clone(),
+            status: output.status,
+            said: said.trim_end().to_owned(),
+        })
+    }
+
+    /// Whom servers run as, as `uid:gid`.
+    pub(super) fn user(&self) -> String {
+        let (uid, gid) = ids(&self.place);
+        format!("{uid}:{gid}")
+    }
+
+    /// Who is who.
+    pub(super) fn common_binds(&self) -> Vec<String> {
+        vec![bind_at(&self.passwd, Path::new("/etc/passwd"), false)]
+    }
+
+    /// A name for a container of `node`, which no other has.
+    pub(super) fn name(&self, node: &str) -> String {
+        let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let letter = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' };
+        let node: String = node.chars().map(letter).collect();
+        format!("pgbench-rs-{}-{number}-{node}", self.place.setup.run)
+    }
+}
+
+fn ids(place: &Workplace) -> (u32, u32) {
+    match &place.setup.user {
+        Some(user) => (user.uid, user.gid),
+        None => (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+    }
+}
+
+fn write_passwd(place: &Workplace, path: &Path) -> io::Result<()> {
+    let (uid, gid) = ids(place);
+    let text = format!("root:x:0:0:root:/root:/bin/sh\n{SUPERUSER}:x:{uid}:{gid}::/tmp:/bin/sh\n");
+    // Several docks of a run write the same, and one of them may be mounted already.
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}

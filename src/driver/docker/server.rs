@@ -1,0 +1,363 @@
+//! A server in a container: starting, killing, stopping it, and knowing whether it runs.
+//!
+//! The container is created at the first start and started again after every stop, so that a node stays the
+//! same container with the same address as long as it exists. The image's entry point is left in force; with a
+//! data directory that holds a cluster the official one only executes the server. `docker-init` is the first
+//! process and passes signals on to the server.
+
+use super::container::{State, bind, labels, log_config};
+use super::dock::{Dock, DockError};
+use super::engine::{EngineError, asked};
+use super::follow::{self, End, Running};
+use super::image::Image;
+use super::{Limits, cleanup};
+use crate::driver::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
+use crate::driver::port::Port;
+use crate::driver::start::{StartError, accepts_login, log_tail};
+use crate::driver::{Shutdown, Workplace};
+use crate::pg::Host;
+use bollard::models::{ContainerCreateBody, HostConfig, NetworkingConfig};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+
+/// How long a container may take to end after SIGKILL; a process that waits for a disk takes its time.
+const DYING: Duration = Duration::from_secs(10);
+/// `/dev/shm` when nobody says; see [`Limits::shm_size`].
+const SHM: i64 = 1 << 30;
+/// Where servers listen that have an address of their own.
+const PORT: u16 = 5432;
+
+/// A server: a data directory, an address, a log, and from its first start on a container.
+#[derive(Debug)]
+pub struct ContainerServer {
+    /// Where it listens.
+    pub host: Host,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
+    pub(super) dock: Arc<Dock>,
+    pub(super) name: String,
+    image: String,
+    limits: Limits,
+    at: At,
+    made: OnceCell<()>,
+    starting: tokio::sync::Mutex<()>,
+    running: Mutex<Option<Arc<Running>>>,
+    /// Parts of it were stopped where they stood.
+    pub(super) parts_frozen: AtomicBool,
+    kept: AtomicBool,
+    own_end: OnceLock<String>,
+}
+
+/// Where it is on the network.
+#[derive(Debug)]
+enum At {
+    Lan(Ipv4Addr),
+    Port { _held: Port },
+}
+
+impl ContainerServer {
+    /// A server that does not run yet, at an address of its own.
+    pub fn new(
+        dock: &Arc<Dock>,
+        node: &str,
+        image: &Image,
+        limits: Limits,
+        data: PathBuf,
+        log: PathBuf,
+    ) -> Result<ContainerServer, DockError> {
+        let (at, host) = match &dock.lan {
+            Some(lan) => {
+                let address = lan.take_address()?;
+                (At::Lan(address), Host::new(node, address.to_string(), PORT))
+            }
+            None => {
+                let port = Port::reserve().map_err(|source| DockError::Io { path: data.clone(), source })?;
+                let host = Host::new(node, "127.0.0.1", port.number());
+                (At::Port { _held: port }, host)
+            }
+        };
+        Ok(ContainerServer {
+            name: dock.name(node),
+            host,
+            data,
+            log,
+            dock: dock.clone(),
+            image: image.id.clone(),
+            limits,
+            at,
+            made: OnceCell::new(),
+            starting: tokio::sync::Mutex::new(()),
+            running: Mutex::new(None),
+            parts_frozen: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
+            own_end: OnceLock::new(),
+        })
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.host.node
+    }
+
+    /// Its container's name on the engine.
+    pub fn container(&self) -> &str {
+        &self.name
+    }
+
+    /// The run that it belongs to.
+    pub fn place(&self) -> &Arc<Workplace> {
+        &self.dock.place
+    }
+
+    /// Whether it runs, frozen or not.
+    pub fn is_running(&self) -> bool {
+        self.running().as_ref().is_some_and(|running| running.end().is_none())
+    }
+
+    /// Starts the container and waits until a login gets a row. Returns how long that took.
+    ///
+    /// When it fails, nothing of the server is left running.
+    pub async fn start(&self) -> Result<Duration, StartError> {
+        let _one_start = self.starting.lock().await;
+        let began = Instant::now();
+        let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
+        let error = |status: String| StartError::new(&self.host, &self.log, log_offset, began, status);
+        if self.is_running() {
+            return Err(error("it runs already".to_owned()));
+        }
+        let running = self.launch().await.map_err(|source| error(source.to_string()))?;
+        let ready = tokio::select! {
+            end = running.ended() => Err(end.in_words()),
+            ready = accepts_login(&self.host, self.place()) => ready,
+        };
+        match ready {
+            Ok(()) => {
+                running.set_ready();
+                Ok(began.elapsed())
+            }
+            Err(status) => {
+                // Killed first, so that the error shows the whole of its log.
+                let killed = self.kill().await;
+                let error = error(status);
+                match killed {
+                    Ok(_) => Err(error),
+                    Err(left) => Err(StartError { last_status: format!("{}; {left}", error.last_status), ..error }),
+                }
+            }
+        }
+    }
+
+    async fn launch(&self) -> Result<Arc<Running>, EngineError> {
+        let engine = &self.dock.engine;
+        self.made.get_or_try_init(|| self.create()).await?;
+        let (ended, running) = Running::new();
+        let follow = follow::Follow::begin(engine, &self.name, &self.log).await?;
+        engine.docker.start_container(&self.name, None).await.map_err(asked("starting the container"))?;
+        self.parts_frozen.store(false, Ordering::Relaxed);
+        tokio::spawn(follow.to_the_end(ended));
+        let running = Arc::new(running);
+        // What is replaced would be forgotten.
+        self.own_end();
+        *self.running() = Some(running.clone());
+        Ok(running)
+    }
+
+    async fn create(&self) -> Result<(), EngineError> {
+        let dock = &self.dock;
+        let mut binds = dock.common_binds();
+        binds.extend([bind(&dock.place.passfile(), false), bind(&self.data, true)]);
+        let data = self.data.display().to_string();
+        let bytes = |size: crate::base::units::Size| i64::try_from(size.0).unwrap_or(i64::MAX);
+        let memory = self.limits.memory.map(bytes);
+        let (network_mode, networking_config) = match (&self.at, &dock.lan) {
+            (At::Lan(address), Some(lan)) => {
+                let endpoints = [(lan.id().to_owned(), lan.endpoint(*address))];
+                let config = NetworkingConfig { endpoints_config: Some(endpoints.into_iter().collect()) };
+                (lan.id().to_owned(), Some(config))
+            }
+            _ => ("host".to_owned(), None),
+        };
+        let body = ContainerCreateBody {
+            image: Some(self.image.clone()),
+            cmd: Some(vec!["postgres".to_owned(), "-D".to_owned(), data.clone()]),
+            user: Some(dock.user()),
+            env: Some(vec![format!("PGDATA={data}"), "LC_ALL=C".to_owned()]),
+            labels: Some(labels(&dock.place.setup.run, Some(self.name()))),
+            stop_signal: Some("SIGINT".to_owned()),
+            host_config: Some(HostConfig {
+                binds: Some(binds),
+                init: Some(true),
+                memory,
+                // Memory and swap together: no swap.
+                memory_swap: memory,
+                nano_cpus: self.limits.cpus.map(|cpus| (cpus * 1e9) as i64),
+                shm_size: Some(self.limits.shm_size.map_or(SHM, bytes)),
+                network_mode: Some(network_mode),
+                log_config: Some(log_config()),
+                ..HostConfig::default()
+            }),
+            networking_config,
+            ..ContainerCreateBody::default()
+        };
+        let options = CreateContainerOptionsBuilder::new().name(&self.name).build();
+        let created = dock.engine.docker.create_container(Some(options), body).await;
+        created.map(drop).map_err(asked(format!("creating the container of `{}`", self.name())))
+    }
+
+    /// Kills (SIGKILL) everything in the container, and returns when it has ended.
+    pub async fn kill(&self) -> Result<Killed, SignalError> {
+        let began = Instant::now();
+        let (killed, _) = self.end_it().await?;
+        Ok(Killed { processes: usize::from(killed), took: began.elapsed() })
+    }
+
+    /// Kills everything and says how it is known that nothing is left.
+    pub async fn fence(&self) -> Result<Proof, SignalError> {
+        let began = Instant::now();
+        let (before, _) = self.end_it().await?;
+        // A start that was under way has failed now; once it has let go, nothing more can come of it.
+        let _no_start = self.starting.lock().await;
+        let (after, state) = self.end_it().await?;
+        let state = state.unwrap_or_else(|| State { status: "removed".to_owned(), ..State::default() });
+        let evidence =
+            Evidence::Container { name: self.name.clone(), status: state.status, exit_code: state.exit_code };
+        let killed = usize::from(before || after);
+        Ok(Proof { node: self.name().to_owned(), evidence, killed, took: began.elapsed() })
+    }
+
+    /// Whether it had to be killed, and how it stands now: it does not run.
+    async fn end_it(&self) -> Result<(bool, Option<State>), SignalError> {
+        let began = Instant::now();
+        let engine = &self.dock.engine;
+        let running = self.running().clone();
+        if let Some(running) = &running {
+            running.ask();
+        }
+        let killed = engine.signal(&self.name, "SIGKILL").await.map_err(|source| self.failed(source))?;
+        let ended = async {
+            if let Some(running) = &running {
+                running.ended().await;
+            }
+        };
+        let in_time = tokio::time::timeout(DYING, ended).await.is_ok();
+        loop {
+            let state = engine.state(&self.name).await.map_err(|source| self.failed(source))?;
+            match state {
+                Some(state) if state.running && (!in_time || began.elapsed() > DYING) => {
+                    let (node, waited) = (self.name().to_owned(), began.elapsed());
+                    let left = format!("container {} is {}", self.name, state.status);
+                    return Err(SignalError::Undead { node, waited, left });
+                }
+                Some(state) if state.running => tokio::time::sleep(Duration::from_millis(5)).await,
+                state => return Ok((killed, state)),
+            }
+        }
+    }
+
+    /// Tells it to stop; after `limit` it is killed. A paused container is let go on; frozen parts of a server
+    /// that runs stay frozen, which may well use up the limit.
+    pub async fn stop(&self, how: Shutdown, limit: Duration) -> Result<Stopped, SignalError> {
+        let began = Instant::now();
+        let running = self.running().clone();
+        let Some(running) = running.filter(|running| running.end().is_none()) else {
+            let killed = self.kill().await?.processes > 0;
+            return Ok(Stopped { took: began.elapsed(), thawed: false, killed });
+        };
+        running.ask();
+        let signal = match how {
+            Shutdown::Fast => "SIGINT",
+            Shutdown::Immediate => "SIGQUIT",
+        };
+        let thawed = self.state().await?.is_some_and(|state| state.paused);
+        // The signal comes first, so that a frozen server does nothing else before it stops.
+        self.dock.engine.signal(&self.name, signal).await.map_err(|source| self.failed(source))?;
+        if thawed {
+            self.unpause().await?;
+        }
+        let in_time = tokio::time::timeout(limit, running.ended()).await.is_ok();
+        if !in_time {
+            self.kill().await?;
+        }
+        Ok(Stopped { took: began.elapsed(), thawed, killed: !in_time })
+    }
+
+    /// Ends it and removes its container; the data directory stays.
+    pub async fn remove(&self) -> Result<(), SignalError> {
+        self.kill().await?;
+        self.dock.engine.remove(&self.name).await.map_err(|source| self.failed(source))
+    }
+
+    /// Lets it outlive the harness.
+    pub fn keep(&self) -> std::io::Result<()> {
+        self.place().setup.inventory.keep(self.dock.entry)?;
+        self.kept.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Unplugs it from the run's network; its connections hang. Nothing happens where it has no network of its own.
+    pub async fn disconnect(&self) -> Result<(), SignalError> {
+        let Some(lan) = &self.dock.lan else { return Ok(()) };
+        lan.disconnect(&self.name).await.map_err(|source| self.failed(source))
+    }
+
+    /// Plugs it in again, at the same address.
+    pub async fn reconnect(&self) -> Result<(), SignalError> {
+        let (Some(lan), At::Lan(address)) = (&self.dock.lan, &self.at) else { return Ok(()) };
+        lan.connect(&self.name, *address).await.map_err(|source| self.failed(source))
+    }
+
+    /// The network namespace of its container on the engine's machine, for the packet filter; absent while it does
+    /// not run. Every start makes another.
+    pub async fn network_namespace(&self) -> Result<Option<PathBuf>, SignalError> {
+        let pid = self.state().await?.and_then(|state| state.pid);
+        Ok(pid.map(|pid| format!("/proc/{pid}/ns/net").into()))
+    }
+
+    /// That it ended when nobody had told it to, the first time that this happened, with the end of its log: a
+    /// crash of which it did not recover, memory used up, somebody else's signal.
+    pub fn own_end(&self) -> Option<&str> {
+        if let Some(end) = self.running().as_ref().and_then(|running| running.own_end()) {
+            self.own_end.get_or_init(|| self.told(&end));
+        }
+        self.own_end.get().map(String::as_str)
+    }
+
+    fn told(&self, end: &End) -> String {
+        let (node, log) = (self.name(), log_tail(&self.log, 0));
+        format!("node `{node}`: {}, and nobody had told it to\n{log}", end.in_words())
+    }
+
+    /// How its container stands; absent when there is none yet.
+    pub async fn state(&self) -> Result<Option<State>, SignalError> {
+        self.dock.engine.state(&self.name).await.map_err(|source| self.failed(source))
+    }
+
+    pub(super) fn failed(&self, source: EngineError) -> SignalError {
+        SignalError::Engine { node: self.name().to_owned(), source }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Arc<Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The net below `stop` and `kill`, for a panic or a cancelled trial.
+impl Drop for ContainerServer {
+    fn drop(&mut self) {
+        if self.is_running() && !self.kept.load(Ordering::Relaxed) {
+            // What fails here is found by its label when the run is cleaned up.
+            let _ = cleanup::kill_one(self.dock.engine.name(), &self.name);
+        }
+        if let (Some(lan), At::Lan(address)) = (&self.dock.lan, &self.at) {
+            lan.give_back(*address);
+        }
+    }
+}

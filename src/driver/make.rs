@@ -1,0 +1,105 @@
+//! What a node's server is made with: programs of this machine, or an image on an engine. Found out once, before
+//! anything is made.
+
+use super::docker::{ContainerServer, Dock, DockError, Image, Limits};
+use super::process::ProcessServer;
+use super::{Server, Workplace};
+use crate::base::exec::CommandError;
+use crate::pg::control;
+use crate::pg::programs::Programs;
+use crate::pg::version::{Major, Version};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a server is made with.
+#[derive(Clone, Debug)]
+pub enum Make {
+    /// Programs of this machine.
+    Process(Programs),
+    /// An image.
+    Docker {
+        /// Where its containers are.
+        dock: Arc<Dock>,
+        /// The image.
+        image: Arc<Image>,
+    },
+}
+
+/// Why a server could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A container could not be made.
+    #[error(transparent)]
+    Dock(#[from] DockError),
+    /// There is no port for it.
+    #[error("no port can be had: {0}")]
+    Port(io::Error),
+}
+
+impl Make {
+    /// The version of the servers that it makes.
+    pub fn version(&self) -> Version {
+        match self {
+            Make::Process(programs) => programs.version,
+            Make::Docker { image, .. } => image.version,
+        }
+    }
+
+    /// The major version.
+    pub fn major(&self) -> Major {
+        Major(self.version().major)
+    }
+
+    /// What tells it from others: data directories that one made are for it alone.
+    pub fn key(&self) -> String {
+        match self {
+            Make::Process(programs) => format!("process {}", programs.dir.display()),
+            Make::Docker { dock, image } => format!("docker {} {}", dock.engine.name(), image.id),
+        }
+    }
+
+    /// A few letters for names of directories: `15`, `image17`.
+    pub fn label(&self) -> String {
+        match self {
+            Make::Process(programs) => programs.version.major.to_string(),
+            Make::Docker { image, .. } => format!("image{}", image.version.major),
+        }
+    }
+
+    /// Makes a cluster in the empty directory `dir`, whose superuser has the password in the file `pwfile`; see
+    /// [`control::initdb`].
+    pub async fn initdb(&self, place: &Workplace, pwfile: &Path, dir: &Path) -> Result<(), MakeError> {
+        match self {
+            Make::Process(programs) => {
+                let (setup, superuser) = (&place.setup, &place.login("").user);
+                control::initdb(programs, setup.user.as_ref(), superuser, pwfile, dir, &setup.inventory).await?;
+            }
+            Make::Docker { dock, image } => dock.initdb(image, pwfile, dir).await?,
+        }
+        Ok(())
+    }
+
+    /// A server that does not run yet, at an address of its own.
+    pub fn server(
+        &self,
+        place: &Arc<Workplace>,
+        name: &str,
+        data: PathBuf,
+        log: PathBuf,
+        limits: Limits,
+    ) -> Result<Server, MakeError> {
+        Ok(match self {
+            Make::Process(programs) => {
+                let server = ProcessServer::new(place.clone(), programs.clone(), name, data, log);
+                Server::Process(server.map_err(MakeError::Port)?)
+            }
+            Make::Docker { dock, image } => {
+                Server::Container(ContainerServer::new(dock, name, image, limits, data, log)?)
+            }
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Taking a fault back.
+
+use super::{FaultError, Reach, disk, freeze, partition, pause_replay, stop};
+use crate::cluster::ways::{Block, Lane};
+use crate::cluster::{Node, Part};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What is to be done to take a fault back.
+#[derive(Clone)]
+pub enum Undo {
+    /// Nothing: it has no lasting effect of its own.
+    Nothing,
+    /// Start servers that it ended.
+    Start(Vec<Arc<Node>>),
+    /// Let processes go on.
+    Thaw(Vec<(Arc<Node>, Part)>),
+    /// Let standbys replay.
+    ResumeReplay(Vec<Arc<Node>>),
+    /// Let packets pass.
+    Mend(BTreeSet<Block>),
+    /// Plug servers in.
+    Replug(Vec<Arc<Node>>),
+    /// Ways are as slow as they were.
+    Quicken(Vec<Lane>),
+    /// Let what was held pass.
+    Release(Vec<Lane>),
+    /// Remove what fills disks.
+    Drain(Vec<Arc<Node>>),
+    /// Disks are as fast as they were.
+    Unthrottle(Vec<Arc<Node>>),
+    /// One after the other.
+    Both(Box<Undo>, Box<Undo>),
+}
+
+impl Undo {
+    /// Takes the fault back.
+    pub async fn undo(self, reach: &Reach) -> Result<(), FaultError> {
+        match self {
+            Undo::Nothing => Ok(()),
+            Undo::Start(nodes) => stop::start_again(nodes, reach).await,
+            Undo::Thaw(parts) => freeze::thaw(parts).await,
+            Undo::ResumeReplay(nodes) => pause_replay::resume(nodes, reach).await,
+            Undo::Mend(blocks) => {
+                let mended = reach.cluster.mend(&blocks).await;
+                mended.map_err(|source| FaultError::failed("cannot mend the network of", "the trial", source))
+            }
+            Undo::Replug(nodes) => partition::replug(nodes, reach).await,
+            Undo::Quicken(lanes) => {
+                lanes.iter().for_each(|lane| reach.cluster.ways().quicken(lane));
+                Ok(())
+            }
+            Undo::Release(lanes) => {
+                lanes.iter().for_each(|lane| reach.cluster.ways().release(lane));
+                Ok(())
+            }
+            Undo::Drain(nodes) => disk::drain(nodes).await,
+            Undo::Unthrottle(nodes) => disk::unthrottle(nodes).await,
+            Undo::Both(first, second) => {
+                let first = Box::pin(first.undo(reach)).await;
+                first.and(Box::pin(second.undo(reach)).await)
+            }
+        }
+    }
+}

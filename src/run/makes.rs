@@ -1,0 +1,136 @@
+//! What the servers of a plan are made with: programs that are installed, images that are here or are pulled. Found
+//! out before anything is made, so that what is missing is said at once.
+
+use super::progress::Progress;
+use crate::driver::docker::{Dock, Docker, Image};
+use crate::driver::{Driver, Make, Workplace};
+use crate::pg::programs::Installed;
+use crate::pg::settings;
+use crate::pg::version::Major;
+use crate::plan::Plan;
+use crate::record;
+use crate::scenario::Scenario;
+use crate::scenario::topology::NodePlan;
+use anyhow::{Context, bail};
+use std::sync::Arc;
+
+/// The version of an image whose name says none: the newest that this program knows.
+const NEWEST: Major = Major(*settings::KNOWN.end());
+
+/// All makes of a plan.
+pub struct Makes(Vec<(Driver, Option<Major>, Make)>);
+
+impl Makes {
+    /// Finds them: reaches engines, pulls images.
+    pub async fn find(plan: &Plan, place: &Arc<Workplace>, progress: &Progress) -> anyhow::Result<Makes> {
+        let mut makes = Makes(Vec::new());
+        let mut docks: Vec<(Docker, Arc<Dock>)> = Vec::new();
+        for node in nodes(plan) {
+            if makes.get(&node).is_some() {
+                continue;
+            }
+            let make = match &node.driver {
+                Driver::Process(_) => Make::Process(place.setup.installed.choose(node.version)?.clone()),
+                Driver::Docker(docker) => {
+                    let dock = dock(docker, place, &mut docks, progress).await?;
+                    let reference = docker.reference(node.version.unwrap_or(NEWEST).0);
+                    progress.doing(&format!("looking for the image {reference}"));
+                    let image = dock.image(&reference, |line| progress.doing(line)).await?;
+                    right_version(&image, node.version)?;
+                    Make::Docker { dock, image: Arc::new(image) }
+                }
+            };
+            makes.0.push((node.driver.clone(), node.version, make));
+        }
+        for node in nodes(plan) {
+            let version = makes.of(&node)?.major();
+            let missing = |(setting, _): (&String, &String)| settings::missing(setting, version);
+            if let Some(missing) = node.settings.iter().find_map(missing) {
+                bail!("node `{}`: {missing}\n\nhint: {}", node.name, missing.hint());
+            }
+        }
+        Ok(makes)
+    }
+
+    fn get(&self, node: &NodePlan) -> Option<&Make> {
+        let of_it =
+            |(driver, version, _): &&(Driver, Option<Major>, Make)| *driver == node.driver && *version == node.version;
+        self.0.iter().find(of_it).map(|(_, _, make)| make)
+    }
+
+    /// What a node's server is made with.
+    pub fn of(&self, node: &NodePlan) -> anyhow::Result<&Make> {
+        self.get(node).with_context(|| format!("nothing was found to make node `{}` with", node.name))
+    }
+
+    /// What all nodes of a scenario are made with; `check` has seen to it that they agree.
+    pub fn of_all(&self, scenario: &Scenario) -> anyhow::Result<&Make> {
+        let nodes = scenario.nodes();
+        self.of(nodes.first().context("there is no node")?)
+    }
+
+    /// For the record.
+    pub fn servers(&self) -> Vec<record::Server> {
+        let mut servers: Vec<record::Server> = self.0.iter().map(|(_, _, make)| server(make)).collect();
+        servers.dedup();
+        servers
+    }
+}
+
+fn server(make: &Make) -> record::Server {
+    let version = make.version().to_string();
+    match make {
+        Make::Process(programs) => {
+            record::Server { version, bindir: Some(programs.dir.clone()), image: None, engine: None }
+        }
+        Make::Docker { dock, image } => record::Server {
+            version,
+            bindir: None,
+            image: Some(format!("{} ({})", image.reference, image.identity())),
+            engine: Some(dock.engine.version().to_string()),
+        },
+    }
+}
+
+/// One place for all servers of the same engine and network.
+async fn dock(
+    docker: &Docker,
+    place: &Arc<Workplace>,
+    docks: &mut Vec<(Docker, Arc<Dock>)>,
+    progress: &Progress,
+) -> anyhow::Result<Arc<Dock>> {
+    let where_it_is = Docker { image: None, ..docker.clone() };
+    if let Some((_, dock)) = docks.iter().find(|(settings, _)| *settings == where_it_is) {
+        return Ok(dock.clone());
+    }
+    progress.doing("reaching the container engine");
+    let dock = Dock::open(place, docker).await?;
+    docks.push((where_it_is, dock.clone()));
+    Ok(dock)
+}
+
+fn right_version(image: &Image, wanted: Option<Major>) -> anyhow::Result<()> {
+    match wanted {
+        Some(wanted) if image.version.major != wanted.0 => bail!(
+            "the image `{}` holds PostgreSQL {}, and version {wanted} was asked for\n\n\
+             hint: let `{{version}}` stand in its name, such as `image = \"postgres:{{version}}\"`",
+            image.reference,
+            image.version
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The programs of all versions that a plan needs; none where no server is a process.
+pub fn programs(plan: &Plan, explicit: &[std::path::PathBuf]) -> anyhow::Result<Installed> {
+    let of_processes: Vec<Option<Major>> =
+        nodes(plan).filter(|node| matches!(node.driver, Driver::Process(_))).map(|node| node.version).collect();
+    if of_processes.is_empty() {
+        return Ok(Installed::default());
+    }
+    Ok(Installed::find(explicit)?.needed(of_processes)?)
+}
+
+fn nodes(plan: &Plan) -> impl Iterator<Item = NodePlan> {
+    plan.variants.iter().flat_map(|variant| variant.scenario.nodes())
+}

@@ -1,0 +1,74 @@
+//! How servers exist, and what is asked of them that only some can do.
+
+use super::Findings;
+use crate::driver::Driver;
+use crate::fault::Fault;
+use crate::scenario::Scenario;
+
+pub(super) fn drivers(scenario: &Scenario, findings: &mut Findings) {
+    let nodes = scenario.nodes();
+    if let Some(first) = nodes.first()
+        && let Some(other) = nodes.iter().find(|node| node.driver.name() != first.driver.name())
+    {
+        let message = format!(
+            "`{}` is of the driver `{}`, and `{}` of `{}`",
+            other.name,
+            other.driver.name(),
+            first.name,
+            first.driver.name()
+        );
+        findings.key(
+            &["node", &other.entry, "driver"],
+            message,
+            "let all nodes be of one kind; they must reach each other",
+        );
+    }
+    for (entry, node) in &scenario.node {
+        let driver = node.driver.as_ref().unwrap_or(&scenario.driver);
+        let docker = matches!(driver, Driver::Docker(_));
+        let limits =
+            [("memory", node.memory.is_some()), ("cpus", node.cpus.is_some()), ("shm_size", node.shm_size.is_some())];
+        for (key, _) in limits.into_iter().filter(|(_, given)| *given && !docker) {
+            findings.key(
+                &["node", entry, key],
+                format!("`{key}` limits a container, and `{entry}` is of the driver `{}`", driver.name()),
+                "add `driver = { kind = \"docker\" }`, or run with `--driver docker`",
+            );
+        }
+        if node.cpus.is_some_and(|cpus| !(cpus.is_finite() && cpus >= 0.01)) {
+            findings.value(&["node", entry, "cpus"], "that is no share of processors", "such as 0.5; at least 0.01");
+        }
+        if node.memory.is_some_and(|size| size.0 < 6 << 20) {
+            findings.value(&["node", entry, "memory"], "engines refuse less than 6MB", "such as \"512MB\"");
+        }
+        if node.disk.is_some_and(|size| size.0 < 64 << 20) {
+            findings.value(
+                &["node", entry, "disk"],
+                "an empty cluster needs about 40MB and its WAL",
+                "such as \"1GB\"",
+            );
+        }
+    }
+}
+
+/// A fault of a disk is for nodes that have one of their own.
+pub(super) fn disk(scenario: &Scenario, act: &[&str], fault: &Fault, target: &str, findings: &mut Findings) {
+    let nodes = scenario.nodes();
+    let meant = nodes.iter().filter(|node| target.starts_with('@') || node.name == target);
+    if let Some(node) = meant.into_iter().find(|node| node.disk.is_none()) {
+        findings.value(
+            &[act, &["of"]].concat(),
+            format!("`{}` has no disk of its own, and no other is touched", node.name),
+            format!("add `node.{}.disk = \"1GB\"`", node.entry),
+        );
+    }
+    if let Fault::SlowDisk(slow) = fault
+        && slow.write.or(slow.read).is_none_or(|size| size.0 == 0)
+    {
+        findings.key(
+            &[act, &["kind"]].concat(),
+            "it does not say how slow",
+            "give it `write` or `read`, bytes a second",
+        );
+    }
+}

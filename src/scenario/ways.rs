@@ -1,0 +1,73 @@
+//! Who stands where, and which ways lead through a proxy or can be cut: what a scenario's network comes to.
+
+use super::Scenario;
+use crate::cluster::ways::WaysSpec;
+use crate::driver::{Driver, Network};
+use crate::fault::Fault;
+use crate::manager::Manager;
+use crate::net::proxy::Shape;
+use crate::net::side::{self, Party, Placed};
+use std::collections::BTreeMap;
+
+impl Scenario {
+    /// Everybody who sends packets in it but the observer: nodes, clients of each site, the manager.
+    pub fn placed(&self) -> Vec<Placed> {
+        let nodes = self.nodes().into_iter().map(|node| Placed { party: Party::Node(node.name), site: node.site });
+        nodes.chain(self.parties()).collect()
+    }
+
+    /// Those of them that are not nodes.
+    fn parties(&self) -> Vec<Placed> {
+        let mut sites: Vec<Option<String>> = self.load.values().map(|load| load.site.clone()).collect();
+        if let Some(ledger) = &self.probe.ledger {
+            sites.extend(ledger.sites.iter().cloned().map(Some));
+            if ledger.sites.is_empty() {
+                sites.push(None);
+            }
+        }
+        sites.sort();
+        sites.dedup();
+        let clients = sites.into_iter().map(|site| Placed { party: Party::Clients(site.clone()), site });
+        let manager = match &self.manager {
+            Manager::Builtin(builtin) => Some(Placed { party: Party::Manager, site: builtin.site.clone() }),
+            Manager::None(_) => None,
+        };
+        clients.chain(manager).collect()
+    }
+
+    /// All that is done in it.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.phase.iter().flat_map(|phase| phase.steps.values().map(|step| &step.act))
+    }
+
+    /// Whether its nodes need a network of their own.
+    pub fn namespaces(&self) -> bool {
+        let asked = self.nodes().into_iter().find_map(|node| match node.driver {
+            Driver::Process(process) => process.network,
+            Driver::Docker(_) => None,
+        });
+        match asked {
+            Some(network) => network == Network::Namespaces,
+            None => self.faults().any(Fault::needs_packets),
+        }
+    }
+
+    /// What its network is to be. A way that a fault may slow, reset or hold leads through a proxy from the start.
+    pub fn ways(&self) -> WaysSpec {
+        let placed = self.placed();
+        let mut slow = BTreeMap::new();
+        for link in self.link.values() {
+            let shape =
+                Shape { delay: *link.rtt / 2, jitter: *link.jitter, bandwidth: link.bandwidth.map(|size| size.0) };
+            let (one, other) = side::parties((&link.between[0], &link.between[1]), &placed, None);
+            slow.extend(side::ways(&one, &other).into_iter().map(|lane| (lane, shape)));
+        }
+        for sides in self.faults().filter(|fault| fault.needs_proxies()).filter_map(Fault::sides) {
+            let (one, other) = side::parties((sides.from, sides.to), &placed, None);
+            for lane in side::ways(&one, &other) {
+                slow.entry(lane).or_default();
+            }
+        }
+        WaysSpec { namespaces: self.namespaces(), parties: self.parties(), slow }
+    }
+}

@@ -1,0 +1,223 @@
+//! Servers in containers of a real engine: their life and death, what they may use, and what is left of them.
+
+#![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
+
+use super::fixture::not_run;
+use pgbench_rs::base::index::Index;
+use pgbench_rs::base::inventory::Inventory;
+use pgbench_rs::base::units::Size;
+use pgbench_rs::clean;
+use pgbench_rs::driver::docker::cleanup::Kind;
+use pgbench_rs::driver::docker::{ContainerServer, Dock, Docker, Engine, EngineError, Image, Limits, Network};
+use pgbench_rs::driver::{self, Part, Setup, Shutdown, Workplace};
+use pgbench_rs::pg::conf;
+use pgbench_rs::pg::connect::connect;
+use pgbench_rs::pg::control;
+use pgbench_rs::pg::programs::Programs;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const HOW: &str = "start a Docker engine, and make the images with .ci/images";
+
+/// A run of its own with servers in containers, of which nothing is left when it is dropped.
+struct Lab {
+    root: tempfile::TempDir,
+    run: String,
+    index: Index,
+    inventory: Arc<Inventory>,
+    place: Arc<Workplace>,
+    dock: Arc<Dock>,
+    image: Image,
+}
+
+/// An image that is here: of the newest version that was built, or as `PGBENCH_RS_TEST_IMAGE` says, where
+/// `{version}` stands for the version.
+async fn image_here(engine: &Engine) -> Option<String> {
+    let pattern = std::env::var("PGBENCH_RS_TEST_IMAGE").unwrap_or_else(|_| "pgbench-rs/postgres:{version}".to_owned());
+    for version in ["17", "15", "18"] {
+        let reference = pattern.replace("{version}", version);
+        let listed = Command::new("docker").args(["image", "inspect", &reference]).output();
+        if listed.is_ok_and(|output| output.status.success()) {
+            return Some(reference);
+        }
+    }
+    println!("no image on the engine at {}", engine.name());
+    None
+}
+
+impl Lab {
+    /// Absent, and said so, where there is no engine or no image.
+    async fn open(what: &str, settings: Docker) -> Option<Lab> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let reference = match Engine::connect(None).await {
+            Ok(engine) => image_here(&engine).await,
+            Err(error) => {
+                println!("{error}");
+                None
+            }
+        };
+        let Some(reference) = reference else {
+            not_run(what, HOW);
+            return None;
+        };
+        let root = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let run = format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let index = Index::at(root.path().join("state"));
+        fs::create_dir_all(root.path().join("results")).unwrap();
+        let inventory = Inventory::create(&index, &root.path().join("results/inventory.jsonl"), &run).unwrap();
+        let setup = Setup {
+            run: run.clone(),
+            programs: Programs::choose(None, None).expect("PostgreSQL"),
+            user: driver::server_user(None).expect("a user for servers"),
+            inventory: inventory.clone(),
+            work: root.path().join("work"),
+            logs: root.path().join("results/nodes"),
+            start_limit: LIMIT,
+            keep: false,
+        };
+        let place = Workplace::open(setup).await.expect("a work directory");
+        let dock = Dock::open(&place, &settings).await.unwrap_or_else(|error| panic!("{error}"));
+        let image = dock.image(&reference, |_| {}).await.unwrap_or_else(|error| panic!("{error}"));
+        Some(Lab { root, run, index, inventory, place, dock, image })
+    }
+
+    /// A node with a cluster of its own that `initdb` has made, not started yet.
+    async fn node(&self, name: &str, limits: Limits, settings: &[(&str, &str)]) -> ContainerServer {
+        let (dir, data) = self.directory(name);
+        let pwfile = dir.join("pwfile");
+        fs::write(&pwfile, self.place.login("").password.expose()).unwrap();
+        self.own(&pwfile);
+        self.dock.initdb(&self.image, &pwfile, &data).await.unwrap_or_else(|error| panic!("{error}"));
+        fs::remove_file(&pwfile).unwrap();
+        let server = self.server(name, limits, data);
+        self.configure(&server, settings);
+        server
+    }
+
+    fn directory(&self, name: &str) -> (PathBuf, PathBuf) {
+        let (_, dir) =
+            self.inventory.directory(&self.place.dir().join(name), self.place.dir(), Some("postgres")).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).unwrap();
+        let data = dir.join("data");
+        fs::create_dir(&data).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+        self.own(&data);
+        (dir, data)
+    }
+
+    fn server(&self, name: &str, limits: Limits, data: PathBuf) -> ContainerServer {
+        let logs = self.root.path().join(format!("results/nodes/{name}"));
+        fs::create_dir_all(&logs).unwrap();
+        ContainerServer::new(&self.dock, name, &self.image, limits, data, logs.join("postgresql.log")).unwrap()
+    }
+
+    fn configure(&self, server: &ContainerServer, settings: &[(&str, &str)]) {
+        let port = server.host.port.to_string();
+        let listen = if self.dock.lan.is_some() { "*" } else { "127.0.0.1" };
+        let mut all = vec![
+            ("listen_addresses", listen),
+            ("port", &port),
+            ("unix_socket_directories", ""),
+            ("cluster_name", server.name()),
+            ("shared_buffers", "16MB"),
+            ("fsync", "off"),
+        ];
+        all.extend(settings);
+        fs::write(server.data.join("postgresql.conf"), conf::postgresql_conf(&all)).unwrap();
+        let hba = "host all all samenet scram-sha-256\nhost replication all samenet scram-sha-256\n";
+        fs::write(server.data.join("pg_hba.conf"), hba).unwrap();
+    }
+
+    fn own(&self, path: &Path) {
+        if let Some(user) = driver::server_user(None).unwrap() {
+            user.own(path).unwrap();
+        }
+    }
+
+    async fn client(&self, server: &ContainerServer) -> tokio_postgres::Client {
+        connect(&server.host, &self.place.login("test"), LIMIT).await.expect("a connection")
+    }
+
+    /// Undoes the run and holds that nothing at all is left of it.
+    async fn end(self) {
+        let undone = clean::undo_own(&self.inventory);
+        assert!(undone.errors.is_empty(), "{:?}", undone.errors);
+        assert_eq!(self.dock.engine.labelled(&self.run).await.unwrap(), []);
+        assert!(!self.place.dir().exists());
+        assert!(clean::runs(&self.index).unwrap().is_empty());
+    }
+}
+
+/// After a failed test.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = driver::docker::cleanup::remove(self.dock.engine.name(), &self.run);
+    }
+}
+
+fn docker(args: &[&str]) -> String {
+    let output =
+        Command::new("docker").args(args).output().expect("the docker client is needed: apt-get install docker.io");
+    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+async fn start(server: &ContainerServer) -> Duration {
+    server.start().await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_lives_dies_and_lives_again() {
+    for network in [Network::Bridge, Network::Host] {
+        let settings = Docker { network, ..Docker::default() };
+        let Some(lab) = Lab::open("the life of a server in a container", settings).await else { return };
+        let server = lab.node("a", Limits::default(), &[]).await;
+        println!("{network:?}: first start {:?}", start(&server).await);
+        let client = lab.client(&server).await;
+        client.batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1); CHECKPOINT").await.unwrap();
+        assert!(server.start().await.unwrap_err().to_string().contains("it runs already"));
+
+        let killed = server.kill().await.unwrap();
+        println!("kill {:?}", killed.took);
+        assert_eq!((killed.processes, server.is_running()), (1, false));
+        assert_eq!(server.own_end(), None);
+        println!("start after a kill {:?}", start(&server).await);
+        let rows = lab.client(&server).await.query_one("SELECT count(*) FROM t", &[]).await.unwrap();
+        assert_eq!(rows.get::<_, i64>(0), 1);
+
+        let stopped = server.stop(Shutdown::Fast, LIMIT).await.unwrap();
+        println!("stop {stopped}");
+        assert!(!stopped.killed && !stopped.thawed);
+        let control = control::read_control_file(&server.data).unwrap();
+        assert!(control.is_shut_down(), "{control:?}");
+        start(&server).await;
+        let stopped = server.stop(Shutdown::Immediate, LIMIT).await.unwrap();
+        assert!(!stopped.killed, "{stopped}");
+        assert_eq!(control::read_control_file(&server.data).unwrap().state, "in production");
+
+        start(&server).await;
+        let proof = server.fence().await.unwrap().to_string();
+        println!("{proof}");
+        assert!(
+            proof.starts_with("no process of `a` is left: killed, the engine says of container pgbench-rs-"),
+            "{proof}"
+        );
+        assert!(proof.contains(": exited with status 137, after "), "{proof}");
+        let again = server.fence().await.unwrap();
+        assert_eq!(again.killed, 0);
+
+        let log = fs::read_to_string(&server.log).unwrap();
+        assert_eq!(log.matches("database system is ready to accept connections").count(), 4, "{log}");
+        assert!(log.contains("database system is shut down\n"), "{log}");
+        server.remove().await.unwrap();
+        drop(server);
+        lab.end().await;
+    }
+}
