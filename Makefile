@@ -1,4 +1,5 @@
-# `make run` and `make test` do all the set-up that they need on Debian and Ubuntu, and say what they install.
+# `make run` and `make test` do all the set-up that they need on Debian and Ubuntu, and say what they install. For tests as
+# root that includes a container engine and images of three PostgreSQL versions, which are kept (.ci/setup-tests, .ci/images).
 
 BIN := target/release/pgbench-rs
 
