@@ -1,6 +1,8 @@
 //! Building a cluster: copy, configure, start in the order in which nodes follow each other, wait until
 //! every standby streams, ask whether the settings hold.
 
+use super::disks::Disk;
+use super::network::{Network, NetworkError};
 use super::node::{Node, NodeSpec};
 use super::settings::{self, Mismatch};
 use super::template::{CONF, FillError, Template};
@@ -8,6 +10,8 @@ use super::ways::{Ways, WaysSpec};
 use super::{Cluster, Made};
 use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
+use crate::disk::DiskError;
+use crate::disk::mount::FileSystem;
 use crate::driver::outcome::SignalError;
 use crate::driver::start::{StartError, whole};
 use crate::driver::{MakeError, SERVER_PROGRAM, Workplace};
@@ -54,9 +58,12 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
-    /// A proxy could not be laid on a way.
-    #[error("a proxy could not listen: {0}")]
-    Proxy(io::Error),
+    /// The network could not be made.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A disk could not be made.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// A server could not be made.
     #[error(transparent)]
     Make(#[from] MakeError),
@@ -142,6 +149,7 @@ impl Cluster {
         let mut cluster = Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
+            network: Network::default(),
             ways: Ways::default(),
             parties: ways.parties.clone(),
             place: place.clone(),
@@ -164,14 +172,16 @@ impl Cluster {
         specs: &[&NodeSpec],
         ways: &WaysSpec,
     ) -> Result<(), BuildError> {
+        if let Some(spec) = specs.first() {
+            self.network = Network::make(self, &spec.make, ways).await?;
+        }
         let trial_dir = self.make(&self.place.dir().join(trial), &self.place.dir.clone(), None)?;
         for spec in specs {
             let node = self.prepare(trial, &trial_dir, template, spec, specs.len()).await?;
             self.ways.nodes.insert(node.name.clone(), node.host.clone());
             self.nodes.push(Arc::new(node));
         }
-        let own = vec![None; ways.slow.len()];
-        self.ways.lay(&ways.slow, &own).await.map_err(BuildError::Proxy)?;
+        self.lay_ways(ways).await?;
         for spec in specs {
             if let (Some(node), Some(upstream)) = (self.node(&spec.name), self.upstream(spec)) {
                 let followed = node.follow_on_start(&self.way(node, upstream));
@@ -190,6 +200,9 @@ impl Cluster {
             if let (Some(node), Some(upstream)) = (self.node(&spec.name), self.upstream(spec)) {
                 self.streams(node, upstream).await?;
             }
+        }
+        if ways.vanishing {
+            self.prepare_filters().await?;
         }
         let mut unconfirmed: Vec<Mismatch> = Vec::new();
         for spec in specs {
@@ -222,7 +235,16 @@ impl Cluster {
             }
         };
         let place = self.place.clone();
-        let data = dir.join("data");
+        let disk = match spec.disk {
+            None => None,
+            Some(size) => {
+                let path = dir.join("disk");
+                place.data_directory(&path).map_err(io_at(&path))?;
+                Some(FileSystem::mount(&place.setup.inventory, &path, size).await?)
+            }
+        };
+        // Not the root of a disk, where other things may lie.
+        let data = disk.as_ref().map_or(dir.as_path(), FileSystem::path).join("data");
         place.data_directory(&data).map_err(io_at(&data))?;
         template.copy(&place, &data).await?;
         let logs = place.setup.logs.join(trial).join(&spec.name);
@@ -232,8 +254,12 @@ impl Cluster {
             let why = format!("node `{node}` is of {own} and cannot run on what {made} made");
             return Err(BuildError::Topology(why));
         }
-        let server = spec.make.server(&place, &spec.name, data.clone(), logs.join("postgresql.log"), spec.limits)?;
-        let node = Node::new(spec, data, server);
+        let server = {
+            let lan = self.network.attach(&spec.name).await?;
+            let files = (data.clone(), logs.join("postgresql.log"));
+            spec.make.server(&place, &spec.name, files, spec.limits, lan)?
+        };
+        let node = Node::new(spec, data, server, disk.map(Disk::new));
         let conf = node.dir.join(CONF);
         let settings = settings::of_node(spec, &node.host, nodes);
         place.write(&conf, &conf::postgresql_conf(&settings)).map_err(io_at(&conf))?;

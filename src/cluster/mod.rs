@@ -9,6 +9,7 @@
 //! ```
 
 pub mod build;
+mod disks;
 mod network;
 pub mod node;
 pub mod settings;
@@ -23,6 +24,9 @@ use crate::net::{Party, Placed};
 use crate::pg::{Host, Login, connect::connect};
 use build::BuildError;
 pub use node::Node;
+use network::Network;
+pub use network::NetworkError;
+pub use disks::NodeDiskError;
 use settings::Mismatch;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +47,7 @@ pub struct Cluster {
     pub nodes: Vec<Arc<Node>>,
     /// Settings that a node does not confirm; a trial with any is not valid.
     pub unconfirmed: Vec<Mismatch>,
+    network: Network,
     ways: Ways,
     parties: Vec<Placed>,
     place: Arc<Workplace>,
@@ -145,6 +150,14 @@ impl Cluster {
             if let Err(error) = node.remove().await {
                 errors.push(error.to_string());
             }
+            if let Some(disk) = &node.disk
+                && let Err(error) = disk.remove().await
+            {
+                errors.push(error.to_string());
+            }
+        }
+        if let Err(error) = self.network.remove().await {
+            errors.push(error.to_string());
         }
         let (inventory, run) = (self.place.setup.inventory.clone(), self.place.setup.run.clone());
         let made = self.made.clone();

@@ -1,47 +1,203 @@
-//! The network of a trial's nodes, and what can be done to it.
+//! The network of a trial's nodes: where everybody stands on it, and what is done to it.
+//!
+//! Packets vanish by rules inside the nodes' own network namespaces, so the firewall of the machine is not touched, and
+//! with a namespace its rules are gone.
 
-use super::ways::Block;
+use super::ways::{Block, WaysSpec};
 use super::{Cluster, Node};
-use std::collections::BTreeSet;
+use crate::base::Name;
+use crate::driver::docker::{Dock, DockError};
+use crate::driver::outcome::SignalError;
+use crate::driver::{Make, Server};
+use crate::net::cut::{Cut, End, Way};
+use crate::net::filter::Filter;
+use crate::net::lan::{Attached, Lan};
+use crate::net::namespace::{NetError, NetNs};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
-impl Cluster {
-    /// Lets packets vanish.
-    pub async fn block(&self, _blocks: &BTreeSet<Block>) -> io::Result<()> {
-        Err(io::Error::other("x"))
+/// What the nodes stand on.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    kind: Kind,
+    /// The packet filters that were needed so far, with the namespace that each is of.
+    filters: Mutex<BTreeMap<Name, (PathBuf, Arc<Filter>)>>,
+}
+
+#[derive(Debug, Default)]
+enum Kind {
+    /// The machine's own network: packets do not vanish.
+    #[default]
+    Shared,
+    /// Network namespaces of this machine.
+    Lan { lan: Lan, attached: BTreeMap<Name, Attached> },
+    /// A container engine's bridge.
+    Bridge(Arc<Dock>),
+}
+
+/// Why the network could not be made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The system refused.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A container engine refused.
+    #[error(transparent)]
+    Dock(#[from] DockError),
+    /// A server's driver refused.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    /// A proxy could not be laid.
+    #[error("a proxy could not listen: {0}")]
+    Proxy(io::Error),
+    /// The node shares the machine's network.
+    #[error("`{0}` has no network of its own")]
+    Shared(Name),
+    /// The node does not run, so it has no network now.
+    #[error("`{0}` does not run, so there is nothing to cut off")]
+    Down(Name),
+}
+
+impl Network {
+    /// Makes what nodes made with `make` stand on.
+    pub(super) async fn make(cluster: &Cluster, make: &Make, ways: &WaysSpec) -> Result<Network, NetworkError> {
+        let kind = match make {
+            Make::Process(_) if ways.vanishing => {
+                let setup = &cluster.place.setup;
+                let lan = Lan::create(&setup.inventory, &setup.run).await?;
+                Kind::Lan { lan, attached: BTreeMap::new() }
+            }
+            Make::Docker { dock, .. } if dock.lan.is_some() => Kind::Bridge(dock.clone()),
+            _ => Kind::Shared,
+        };
+        Ok(Network { kind, filters: Mutex::default() })
     }
 
-    /// Lets packets pass again.
-    pub async fn mend(&self, _blocks: &BTreeSet<Block>) -> io::Result<()> {
-        Err(io::Error::other("x"))
+    /// A place for one more node that is a process.
+    pub(super) async fn attach(&mut self, node: &str) -> Result<Option<&Attached>, NetworkError> {
+        let Kind::Lan { lan, attached } = &mut self.kind else { return Ok(None) };
+        let place = lan.node(node).await?;
+        Ok(Some(attached.entry(node.to_owned()).or_insert(place)))
     }
 
-    /// Pulls the plug of a node's network.
-    pub async fn unplug(&self, _node: &Node) -> io::Result<()> {
-        Err(io::Error::other("x"))
+    /// Where the observer stands; absent where all share one address.
+    fn observer(&self) -> Option<IpAddr> {
+        match &self.kind {
+            Kind::Shared => None,
+            Kind::Lan { lan, .. } => Some(lan.observer()),
+            Kind::Bridge(dock) => dock.lan.as_ref().map(|lan| lan.gateway().into()),
+        }
     }
 
-    /// Plugs it in again.
-    pub async fn replug(&self, _node: &Node) -> io::Result<()> {
-        Err(io::Error::other("x"))
+    /// `count` addresses of this machine, no two the same; absent ones where all share one.
+    async fn stations(&self, count: usize, vanishing: bool) -> Result<Vec<Option<IpAddr>>, NetworkError> {
+        let mut addresses = Vec::new();
+        for number in 0..count {
+            addresses.push(match &self.kind {
+                Kind::Lan { lan, .. } => Some(lan.station().await?),
+                Kind::Bridge(dock) if vanishing => Some(dock.station(number).await?),
+                Kind::Bridge(_) | Kind::Shared => None,
+            });
+        }
+        Ok(addresses)
+    }
+
+    /// Removes what was made for this trial alone.
+    pub(super) async fn remove(&self) -> Result<(), NetError> {
+        match &self.kind {
+            Kind::Lan { lan, .. } => lan.remove().await,
+            // The bridge serves the whole run.
+            Kind::Bridge(_) | Kind::Shared => Ok(()),
+        }
     }
 }
 
-impl Node {
-    /// Fills its disk but for `leave` bytes.
-    pub async fn fill_disk(&self, _leave: u64) -> io::Result<()> {
-        Err(io::Error::other("x"))
+impl Cluster {
+    /// Gives everybody an address, and lays the slow ways. All nodes are there.
+    pub(super) async fn lay_ways(&mut self, spec: &WaysSpec) -> Result<(), NetworkError> {
+        self.ways.observer = self.network.observer();
+        let stations = self.network.stations(spec.parties.len() + spec.slow.len(), spec.vanishing).await?;
+        let (of_parties, of_proxies) = stations.split_at(spec.parties.len());
+        for (placed, address) in spec.parties.iter().zip(of_parties) {
+            self.ways.stations.extend(address.map(|address| (placed.party.clone(), address)));
+        }
+        let shared = self.ways.observer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.ways.lay(&spec.slow, of_proxies, shared).await.map_err(NetworkError::Proxy)
     }
-    /// Removes what fills it.
-    pub async fn drain_disk(&self) -> io::Result<()> {
-        Err(io::Error::other("x"))
+
+    /// Makes sure that packets can vanish at once when they are to.
+    pub(super) async fn prepare_filters(&self) -> Result<(), NetworkError> {
+        for node in &self.nodes {
+            self.filter(node).await?.prepare().await?;
+        }
+        Ok(())
     }
-    /// Slows it down.
-    pub async fn slow_disk(&self, _write: Option<u64>, _read: Option<u64>) -> io::Result<()> {
-        Err(io::Error::other("x"))
+
+    /// Lets packets vanish, at all nodes at the same time, until the result is healed.
+    pub async fn block(&self, blocks: &BTreeSet<Block>) -> Result<Cut, NetworkError> {
+        let mut ends: BTreeMap<&Name, End> = BTreeMap::new();
+        for Block { at, .. } in blocks {
+            if let Some(node) = self.node(at)
+                && !ends.contains_key(at)
+                && let Ok(address) = node.host.host.parse()
+            {
+                ends.insert(at, End { address, filter: Some(self.filter(node).await?) });
+            }
+        }
+        let way = |block: &Block| {
+            let (node, peer) = (ends.get(&block.at)?.clone(), End { address: block.peer, filter: None });
+            Some(if block.incoming { Way { from: peer, to: node } } else { Way { from: node, to: peer } })
+        };
+        let ways: Vec<Way> = blocks.iter().filter_map(way).collect();
+        Ok(Cut::set(&ways).await?)
     }
-    /// Lets it be as fast as it is.
-    pub async fn free_disk(&self) -> io::Result<()> {
-        Err(io::Error::other("x"))
+
+    /// The packet filter of a node's namespace. Every start of a container makes another.
+    async fn filter(&self, node: &Node) -> Result<Arc<Filter>, NetworkError> {
+        let ns = match (&self.network.kind, node.server()) {
+            (Kind::Lan { attached, .. }, _) => attached.get(&node.name).map(|attached| attached.ns.clone()),
+            (Kind::Bridge(_), Server::Container(server)) => {
+                let path = server.network_namespace().await?;
+                Some(NetNs::at(path.ok_or_else(|| NetworkError::Down(node.name.clone()))?))
+            }
+            _ => None,
+        };
+        let ns = ns.ok_or_else(|| NetworkError::Shared(node.name.clone()))?;
+        let path = ns.path().to_owned();
+        let mut filters = self.network.filters.lock().await;
+        if let Some((of, filter)) = filters.get(&node.name)
+            && *of == path
+        {
+            return Ok(filter.clone());
+        }
+        let filter = Arc::new(Filter::new(ns, self.place.setup.inventory.clone()));
+        filters.insert(node.name.clone(), (path, filter.clone()));
+        Ok(filter)
+    }
+
+    /// Pulls the plug of a node's network.
+    pub async fn unplug(&self, node: &Node) -> Result<(), NetworkError> {
+        match (&self.network.kind, node.server()) {
+            (Kind::Lan { attached, .. }, _) if attached.contains_key(&node.name) => {
+                Ok(attached[&node.name].down().await?)
+            }
+            (Kind::Bridge(_), Server::Container(server)) => Ok(server.disconnect().await?),
+            _ => Err(NetworkError::Shared(node.name.clone())),
+        }
+    }
+
+    /// Plugs it in again.
+    pub async fn replug(&self, node: &Node) -> Result<(), NetworkError> {
+        match (&self.network.kind, node.server()) {
+            (Kind::Lan { attached, .. }, _) if attached.contains_key(&node.name) => {
+                Ok(attached[&node.name].up().await?)
+            }
+            (Kind::Bridge(_), Server::Container(server)) => Ok(server.reconnect().await?),
+            _ => Err(NetworkError::Shared(node.name.clone())),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
 use crate::driver::docker::Limits;
+use super::disks::Disk;
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
 use crate::driver::{Make, Part, Server, Shutdown};
@@ -55,6 +56,7 @@ pub struct Node {
     /// Its data directory.
     pub dir: PathBuf,
     server: Server,
+    pub(super) disk: Option<Disk>,
     fenced: AtomicBool,
 }
 
@@ -91,7 +93,7 @@ pub enum StoppedError {
 }
 
 impl Node {
-    pub(super) fn new(spec: &NodeSpec, dir: PathBuf, server: Server) -> Node {
+    pub(super) fn new(spec: &NodeSpec, dir: PathBuf, server: Server, disk: Option<Disk>) -> Node {
         Node {
             name: spec.name.clone(),
             site: spec.site.clone(),
@@ -100,8 +102,13 @@ impl Node {
             host: server.host().clone(),
             dir,
             server,
+            disk,
             fenced: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Kills (SIGKILL) every process of it; see [`Server::kill`].

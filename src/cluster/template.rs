@@ -61,7 +61,7 @@ impl Template {
         let logs = place.setup.logs.join("template").join(name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
         let log = logs.join("postgresql.log");
-        let server = make.server(place, name, template.data.clone(), log, Limits::default())?;
+        let server = make.server(place, name, (template.data.clone(), log), Limits::default(), None)?;
         let conf = template.data.join(CONF);
         place.write(&conf, &conf::postgresql_conf(&filling(&server))).map_err(io_at(&conf))?;
         server.start().await.map_err(|error| BuildError::Start(Box::new(error)))?;

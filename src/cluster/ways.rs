@@ -12,8 +12,8 @@ use std::time::Duration;
 /// What the ways of a cluster are to be.
 #[derive(Clone, Debug, Default)]
 pub struct WaysSpec {
-    /// Every node in a network namespace of its own, so that packets can vanish.
-    pub namespaces: bool,
+    /// Packets are to vanish: every node has a network of its own, and everybody an address of his own.
+    pub vanishing: bool,
     /// Who connects to the nodes, beside the observer.
     pub parties: Vec<Placed>,
     /// Ways that lead through a proxy, and how slow they are.
@@ -55,12 +55,18 @@ pub struct Block {
 }
 
 impl Ways {
-    /// Lays the slow ways, each from an address of its own where there are any. All nodes are known.
-    pub(super) async fn lay(&mut self, slow: &BTreeMap<Lane, Shape>, own: &[Option<IpAddr>]) -> std::io::Result<()> {
-        for (((from, to), shape), address) in slow.iter().zip(own) {
+    /// Lays the slow ways, each from an address of its own where there are any, else all from `shared`. All nodes
+    /// are known.
+    pub(super) async fn lay(
+        &mut self,
+        slow: &BTreeMap<Lane, Shape>,
+        own: &[Option<IpAddr>],
+        shared: IpAddr,
+    ) -> std::io::Result<()> {
+        for (((from, to), shape), own) in slow.iter().zip(own) {
             let Some(host) = self.nodes.get(to) else { continue };
-            let listen = SocketAddr::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0);
-            let proxy = Proxy::start(listen, *address, (host.host.clone(), host.port), *shape).await?;
+            let target = To { host: host.host.clone(), port: host.port, from: *own };
+            let proxy = self.proxies()?.open(SocketAddr::new(own.unwrap_or(shared), 0), target, *shape)?;
             self.lanes.insert((from.clone(), to.clone()), Laid { proxy, shape: *shape });
         }
         Ok(())
@@ -144,7 +150,8 @@ impl Ways {
         })
     }
 
-    /// What must vanish so that nothing that `from` sends reaches `to`.
+    /// What must vanish so that nothing that `from` sends reaches `to`: at the receiver if it is a node, so that the
+    /// sender's kernel notices nothing, else at the sender. A proxy between them is on the way, so both ends see it.
     pub fn blocks(&self, from: &Party, to: &Party) -> BTreeSet<Block> {
         let mut blocks = BTreeSet::new();
         if let Party::Node(at) = to {
@@ -152,7 +159,8 @@ impl Ways {
             blocks.extend(peers.map(|peer| Block { at: at.clone(), peer, incoming: true }));
         }
         if let Party::Node(at) = from {
-            let peers = self.addresses(to).chain(self.between(from, to));
+            let beyond = self.addresses(to).filter(|_| !matches!(to, Party::Node(_)));
+            let peers = beyond.chain(self.between(from, to));
             blocks.extend(peers.map(|peer| Block { at: at.clone(), peer, incoming: false }));
         }
         blocks

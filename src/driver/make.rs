@@ -5,6 +5,7 @@ use super::docker::{ContainerServer, Dock, DockError, Image, Limits};
 use super::process::ProcessServer;
 use super::{Server, Workplace};
 use crate::base::exec::CommandError;
+use crate::net::lan::Attached;
 use crate::pg::control;
 use crate::pg::programs::Programs;
 use crate::pg::version::{Major, Version};
@@ -83,18 +84,19 @@ impl Make {
         Ok(())
     }
 
-    /// A server that does not run yet, at an address of its own.
+    /// A server that does not run yet, at an address of its own; a process that is to have a network namespace of
+    /// its own has it in `lan`.
     pub fn server(
         &self,
         place: &Arc<Workplace>,
         name: &str,
-        data: PathBuf,
-        log: PathBuf,
+        (data, log): (PathBuf, PathBuf),
         limits: Limits,
+        lan: Option<&Attached>,
     ) -> Result<Server, MakeError> {
         Ok(match self {
             Make::Process(programs) => {
-                let server = ProcessServer::new(place.clone(), programs.clone(), name, data, log);
+                let server = ProcessServer::new(place.clone(), programs.clone(), name, data, log, lan);
                 Server::Process(server.map_err(MakeError::Port)?)
             }
             Make::Docker { dock, image } => {

@@ -9,6 +9,10 @@ use crate::base::exec::in_words;
 use crate::base::hunt::Hunt;
 use crate::base::inventory::Id;
 use crate::base::proc::{self, Stat};
+use crate::disk::DiskError;
+use crate::disk::cgroup::Cgroup;
+use crate::net::lan::Attached;
+use crate::net::namespace::NetNs;
 use crate::pg::Host;
 use crate::pg::control::{self, ControlData, ControlError};
 use crate::pg::programs::Programs;
@@ -38,8 +42,15 @@ pub struct ProcessServer {
     running: Mutex<Option<Arc<Running>>>,
     kept: AtomicBool,
     own_end: OnceLock<String>,
-    _port: Port,
+    /// The network namespace that it runs in, if not the machine's.
+    pub(super) ns: Option<NetNs>,
+    /// The control group that limits it, if one does.
+    cgroup: Mutex<Option<Arc<Cgroup>>>,
+    _port: Option<Port>,
 }
+
+/// Where servers listen that have an address of their own.
+const PORT: u16 = 5432;
 
 /// A started postmaster.
 #[derive(Debug)]
@@ -73,16 +84,21 @@ impl Running {
 }
 
 impl ProcessServer {
-    /// A server of these programs that does not run yet, on a port of its own.
+    /// A server of these programs that does not run yet: in a network namespace with an address of its own, or on
+    /// a port of its own on the loopback.
     pub fn new(
         place: Arc<Workplace>,
         programs: Programs,
         name: &str,
         data: PathBuf,
         log: PathBuf,
+        lan: Option<&Attached>,
     ) -> std::io::Result<ProcessServer> {
-        let port = Port::reserve()?;
-        let host = Host::new(name, "127.0.0.1", port.number());
+        let port = if lan.is_some() { None } else { Some(Port::reserve()?) };
+        let host = match (lan, &port) {
+            (Some(lan), _) => Host::new(name, lan.address.to_string(), PORT),
+            (None, port) => Host::new(name, "127.0.0.1", port.as_ref().map_or(PORT, Port::number)),
+        };
         Ok(ProcessServer {
             host,
             data,
@@ -93,6 +109,8 @@ impl ProcessServer {
             running: Mutex::new(None),
             kept: AtomicBool::new(false),
             own_end: OnceLock::new(),
+            ns: lan.map(|lan| lan.ns.clone()),
+            cgroup: Mutex::new(None),
             _port: port,
         })
     }
@@ -111,6 +129,24 @@ impl ProcessServer {
     pub async fn control_data(&self) -> Result<ControlData, ControlError> {
         let setup = &self.place.setup;
         control::control_data(&self.programs, setup.user.as_ref(), &self.data, &setup.inventory).await
+    }
+
+    /// Lets `cgroup` limit its processes, those that run and those that are started later.
+    pub fn confine(&self, cgroup: Arc<Cgroup>) -> Result<(), DiskError> {
+        for stat in self.members(Part::Server) {
+            match cgroup.add(stat.identity.pid) {
+                // It ended meanwhile; what it started is found by the postmaster's being in the group.
+                Err(error) if stat.identity.is_alive() => return Err(error),
+                _ => {}
+            }
+        }
+        *self.cgroup.lock().unwrap_or_else(PoisonError::into_inner) = Some(cgroup);
+        Ok(())
+    }
+
+    /// The control group that limits it, if one does.
+    pub(super) fn cgroup(&self) -> Option<Arc<Cgroup>> {
+        self.cgroup.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether its postmaster runs, frozen or not.

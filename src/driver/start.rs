@@ -119,8 +119,13 @@ impl ProcessServer {
         command.arg("-D").arg(&self.data).current_dir(&self.data).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         plain_environment(&mut command);
-        if let Some(user) = &setup.user {
-            user.run(&mut command);
+        if let Some(cgroup) = self.cgroup() {
+            cgroup.enter(&mut command).map_err(io::Error::other)?;
+        }
+        match (&self.ns, &setup.user) {
+            (Some(ns), user) => ns.enter(&mut command, user.as_ref())?,
+            (None, Some(user)) => user.run(&mut command),
+            (None, None) => {}
         }
         let orphaned = if setup.keep { Orphaned::Lives } else { Orphaned::Signal(Signal::SIGQUIT) };
         let entry = setup.inventory.next_id();

@@ -50,8 +50,9 @@ pub(super) async fn cut(aim: &Aim, reach: &Reach) -> Result<Undo, FaultError> {
         pairs.extend(ways_of(&ways.to, &ways.from));
     }
     let blocks: BTreeSet<_> = pairs.iter().flat_map(|(from, to)| reach.cluster.ways().blocks(from, to)).collect();
-    reach.cluster.block(&blocks).await.map_err(|source| FaultError::failed("cannot cut off", &aim.words(), source))?;
-    Ok(Undo::Mend(blocks))
+    let cut = reach.cluster.block(&blocks).await;
+    let cut = cut.map_err(|source| FaultError::failed("cannot cut off", &aim.words(), source))?;
+    Ok(Undo::Mend(Arc::new(cut)))
 }
 
 /// Pulls the plug of each server's network.

@@ -1,9 +1,9 @@
 //! Taking a fault back.
 
 use super::{FaultError, Reach, disk, freeze, partition, pause_replay, stop};
-use crate::cluster::ways::{Block, Lane};
+use crate::cluster::ways::Lane;
 use crate::cluster::{Node, Part};
-use std::collections::BTreeSet;
+use crate::net::cut::Cut;
 use std::sync::Arc;
 
 /// What is to be done to take a fault back.
@@ -18,7 +18,7 @@ pub enum Undo {
     /// Let standbys replay.
     ResumeReplay(Vec<Arc<Node>>),
     /// Let packets pass.
-    Mend(BTreeSet<Block>),
+    Mend(Arc<Cut>),
     /// Plug servers in.
     Replug(Vec<Arc<Node>>),
     /// Ways are as slow as they were.
@@ -41,8 +41,8 @@ impl Undo {
             Undo::Start(nodes) => stop::start_again(nodes, reach).await,
             Undo::Thaw(parts) => freeze::thaw(parts).await,
             Undo::ResumeReplay(nodes) => pause_replay::resume(nodes, reach).await,
-            Undo::Mend(blocks) => {
-                let mended = reach.cluster.mend(&blocks).await;
+            Undo::Mend(cut) => {
+                let mended = cut.heal().await.map(drop);
                 mended.map_err(|source| FaultError::failed("cannot mend the network of", "the trial", source))
             }
             Undo::Replug(nodes) => partition::replug(nodes, reach).await,

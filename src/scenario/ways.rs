@@ -40,8 +40,8 @@ impl Scenario {
         self.phase.iter().flat_map(|phase| phase.steps.values().map(|step| &step.act))
     }
 
-    /// Whether its nodes need a network of their own.
-    pub fn namespaces(&self) -> bool {
+    /// Whether packets are to vanish, for which nodes need a network of their own.
+    pub fn vanishing(&self) -> bool {
         let asked = self.nodes().into_iter().find_map(|node| match node.driver {
             Driver::Process(process) => process.network,
             Driver::Docker(_) => None,
@@ -68,6 +68,6 @@ impl Scenario {
                 slow.entry(lane).or_default();
             }
         }
-        WaysSpec { namespaces: self.namespaces(), parties: self.parties(), slow }
+        WaysSpec { vanishing: self.vanishing(), parties: self.parties(), slow }
     }
 }

@@ -18,7 +18,7 @@ use pgbench_rs::etl::pgbench::{Found, Whose, drop_tables, ready, scale_of};
 use pgbench_rs::metric::Points;
 use pgbench_rs::pg::connect::{connect, in_words};
 use pgbench_rs::pg::conninfo::{Environment, resolve};
-use pgbench_rs::pg::programs::Programs;
+use pgbench_rs::pg::programs::Installed;
 use pgbench_rs::pg::wire::{Param, Wire};
 use pgbench_rs::pg::{Host, Login, Secret};
 use pgbench_rs::probe::{Ledger, ledger, visibility};
@@ -239,6 +239,7 @@ async fn unix_sockets_and_local_addresses() {
 fn load(name: &str, pool: Option<u32>) -> (Load, String) {
     let mix = Mix::Tpcb(Scale { scale: 1 });
     let load = Load {
+        site: None,
         mix,
         profile: Profile::Closed(Closed {}),
         clients: 4,
@@ -285,8 +286,8 @@ async fn hot_paths_over_tls() {
 
     ledger::prepare(&client).await.unwrap();
     let (clock, (events, _told), points) = (Clock::start(), unbounded_channel(), Points::channel(1000));
-    let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(5) };
-    let writing = ledger::Running::start(&settings, vec![host.clone()], login(), clock, events, points.0.clone());
+    let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(5), sites: Vec::new() };
+    let writing = ledger::Running::start(&settings, &[vec![host.clone()]], vec![host.clone()], login(), clock, events, points.0.clone());
     let writing = writing.await.expect("the ledger starts");
     for pool in [None, Some(2)] {
         let (load, name) = load("load", pool);
@@ -366,8 +367,8 @@ async fn place(root: &Path) -> Arc<Workplace> {
     let inventory = Inventory::create(&Index::at(root.join("state")), &root.join("inventory.jsonl"), "run-1").unwrap();
     let setup = Setup {
         run: "run-1".to_owned(),
-        programs: Programs::choose(None, None).expect("PostgreSQL"),
-        user: driver::server_user(None).expect("a user for servers"),
+        installed: Installed::find(&[]).expect("PostgreSQL"),
+        user: driver::server_user(None, false).expect("a user for servers"),
         inventory,
         work: root.join("work"),
         logs: root.join("nodes"),

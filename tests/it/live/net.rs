@@ -321,7 +321,7 @@ async fn a_pulled_cable_is_silent_and_can_be_plugged_in_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_is_started_inside_as_another_user() {
     let Some(lab) = Lab::start().await else { return };
-    let user = pgbench_rs::driver::server_user(None).expect("a user for servers");
+    let user = pgbench_rs::driver::server_user(None, false).expect("a user for servers");
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "id -u; ip -brief address show eth0; cat /proc/self/status | grep ^CapEff"]);
     lab.a.ns.enter(&mut command, user.as_ref()).expect("enters");
