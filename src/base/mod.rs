@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod proc;
 pub mod ranges;
 pub mod shm;
+pub mod timer;
 pub mod units;
 pub mod user;
 pub mod wait;

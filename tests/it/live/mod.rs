@@ -5,5 +5,6 @@ mod fixture;
 mod load;
 mod manager;
 mod probes;
+mod proxy;
 mod sampling;
 mod servers;
