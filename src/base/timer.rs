@@ -35,13 +35,15 @@ impl Timer {
         debug_assert!(set.is_ok());
     }
 
-    /// Waits until it expires; now and then it returns for an expiry that a new setting took back. An error means
-    /// that the runtime ends.
+    /// Waits until it expires. An error means that the runtime ends.
     pub async fn expired(&self) -> io::Result<()> {
-        let mut ready = self.0.readable().await?;
-        // Reading takes back readiness; `would block` is a timer that was set anew meanwhile.
-        let _ = ready.try_io(|timer| timer.get_ref().0.wait().map_err(io::Error::from));
-        Ok(())
+        loop {
+            let mut ready = self.0.readable().await?;
+            // `would block`, which takes back readiness, is an expiry of before, or a timer that was set anew meanwhile.
+            if let Ok(expired) = ready.try_io(|timer| timer.get_ref().0.wait().map_err(io::Error::from)) {
+                return expired;
+            }
+        }
     }
 }
 

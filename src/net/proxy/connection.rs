@@ -7,10 +7,11 @@ use super::{Rules, To, Way};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::tcp::ReadHalf;
 use tokio::net::{TcpSocket, TcpStream};
@@ -43,7 +44,6 @@ impl Shared {
                 return Err(error);
             }
         };
-        prepare(&server)?;
         if self.pass(&mut client, &mut server, sent).await == Over::Ended {
             // What is still in the system's buffers must arrive.
             for socket in [&client, &server] {
@@ -173,9 +173,10 @@ impl<'a> Failure<'a> {
 }
 
 /// Packets leave at once; a socket that is dropped sends a reset, so that what is cut off never looks like an end.
-pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    socket.set_zero_linger()
+pub(super) fn prepare(socket: &impl AsFd) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_linger(Some(Duration::ZERO))
 }
 
 /// Connects to the first of the server's addresses that takes it.
@@ -198,6 +199,8 @@ async fn dial(to: &To) -> io::Result<TcpStream> {
 
 async fn connect(to: &To, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Before the server knows of it: a reset may come at any time.
+    prepare(&socket)?;
     if let Some(from) = to.from {
         socket.bind(SocketAddr::new(from, 0))?;
     }

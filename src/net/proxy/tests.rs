@@ -206,6 +206,9 @@ async fn a_reset_goes_through_in_both_directions_behind_the_bytes() {
     is_reset(&mut server).await;
 
     let (_bench, mut client, mut server) = connected(shape).await;
+    // A server that resets before the proxy sees that it is connected is one that refuses.
+    client.write_all(b"?").await.unwrap();
+    soon(server.read_u8()).await.unwrap();
     server.write_all(b"x").await.unwrap();
     server.set_zero_linger().unwrap();
     drop(server);
