@@ -27,4 +27,4 @@ bench: setup
 
 # The harness's own hot paths (criterion); needs no server.
 bench-paths:
-	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding
+	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench proxy

@@ -126,7 +126,7 @@ impl Cluster {
             self.ways.stations.extend(address.map(|address| (placed.party.clone(), address)));
         }
         let shared = self.ways.observer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        self.ways.lay(&spec.slow, of_proxies, shared).await.map_err(NetworkError::Proxy)
+        self.ways.lay(&spec.slow, of_proxies, shared).map_err(NetworkError::Proxy)
     }
 
     /// Makes sure that packets can vanish at once when they are to.

@@ -1,7 +1,7 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
-use crate::driver::docker::Limits;
 use super::disks::Disk;
+use crate::driver::docker::Limits;
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
 use crate::driver::{Make, Part, Server, Shutdown};

@@ -2,11 +2,12 @@
 //! which address; and which packets must vanish for two of them to be cut off from each other.
 
 use crate::base::Name;
-use crate::net::proxy::{Proxy, Shape, Way};
+use crate::net::proxy::{Proxies, Proxy, Shape, To, Way};
 use crate::net::{Party, Placed};
 use crate::pg::Host;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::time::Duration;
 
 /// What the ways of a cluster are to be.
@@ -57,16 +58,21 @@ pub struct Block {
 impl Ways {
     /// Lays the slow ways, each from an address of its own where there are any, else all from `shared`. All nodes
     /// are known.
-    pub(super) async fn lay(
+    pub(super) fn lay(
         &mut self,
         slow: &BTreeMap<Lane, Shape>,
         own: &[Option<IpAddr>],
         shared: IpAddr,
     ) -> std::io::Result<()> {
+        if slow.is_empty() {
+            return Ok(());
+        }
+        // One thread for all of them.
+        let proxies = Proxies::start()?;
         for (((from, to), shape), own) in slow.iter().zip(own) {
             let Some(host) = self.nodes.get(to) else { continue };
             let target = To { host: host.host.clone(), port: host.port, from: *own };
-            let proxy = self.proxies()?.open(SocketAddr::new(own.unwrap_or(shared), 0), target, *shape)?;
+            let proxy = proxies.open(SocketAddr::new(own.unwrap_or(shared), 0), target, *shape)?;
             self.lanes.insert((from.clone(), to.clone()), Laid { proxy, shape: *shape });
         }
         Ok(())
@@ -78,7 +84,7 @@ impl Ways {
     }
 
     /// Makes a way slower than it is by itself.
-    pub fn slow(&self, lane: &Lane, delay: Duration, jitter: Duration, bandwidth: Option<u64>) {
+    pub fn slow(&self, lane: &Lane, delay: Duration, jitter: Duration, bandwidth: Option<NonZero<u64>>) {
         let Some(Laid { proxy, shape }) = self.lanes.get(lane) else { return };
         let bandwidth = match (shape.bandwidth, bandwidth) {
             (Some(own), Some(other)) => Some(own.min(other)),
@@ -94,10 +100,11 @@ impl Ways {
         }
     }
 
-    /// Resets every connection of a way.
-    pub fn reset(&self, lane: &Lane) {
-        if let Some(laid) = self.lanes.get(lane) {
-            laid.proxy.reset();
+    /// Resets every connection of a way, and returns how many there were.
+    pub async fn reset(&self, lane: &Lane) -> std::io::Result<usize> {
+        match self.lanes.get(lane) {
+            Some(laid) => laid.proxy.reset().await,
+            None => Ok(0),
         }
     }
 
@@ -108,18 +115,18 @@ impl Ways {
         let sends =
             |party: &Party, other: &Party| only.is_none_or(|(from, to)| from.contains(party) && to.contains(other));
         if sends(client, &server) {
-            laid.proxy.stall(Way::ToServer, true);
+            laid.proxy.stall(Way::Forth, true);
         }
         if sends(&server, client) {
-            laid.proxy.stall(Way::ToClient, true);
+            laid.proxy.stall(Way::Back, true);
         }
     }
 
     /// Lets what was held pass.
     pub fn release(&self, lane: &Lane) {
         if let Some(laid) = self.lanes.get(lane) {
-            laid.proxy.stall(Way::ToServer, false);
-            laid.proxy.stall(Way::ToClient, false);
+            laid.proxy.stall(Way::Forth, false);
+            laid.proxy.stall(Way::Back, false);
         }
     }
 

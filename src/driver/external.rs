@@ -92,9 +92,7 @@ impl ExternalServer {
     /// Waits until a login gets a row; when it gets none at once, runs the command `start` first, if there is one.
     pub async fn start(&self) -> Result<Duration, StartError> {
         let began = Instant::now();
-        let error = |last_status: String| {
-            StartError::without_log(&self.host.node, began.elapsed(), last_status)
-        };
+        let error = |last_status: String| StartError::without_log(&self.host.node, began.elapsed(), last_status);
         let limit = self.place.setup.start_limit;
         if self.row().await.is_err()
             && let Some(command) = &self.commands.start

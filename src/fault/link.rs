@@ -5,6 +5,7 @@ use super::{Aim, FaultError, Reach, Undo};
 use crate::base::units::{Size, Time};
 use crate::net::Side;
 use serde::{Deserialize, Serialize};
+use std::num::NonZero;
 
 /// Settings of [`super::Fault::Link`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,16 +63,22 @@ impl Link {
     pub(super) fn inject(&self, aim: &Aim, reach: &Reach) -> Result<Undo, FaultError> {
         let lanes = aim.lanes(reach)?;
         for lane in &lanes {
-            reach.cluster.ways().slow(lane, *self.delay, *self.jitter, self.bandwidth.map(|size| size.0));
+            reach.cluster.ways().slow(
+                lane,
+                *self.delay,
+                *self.jitter,
+                self.bandwidth.and_then(|size| NonZero::new(size.0)),
+            );
         }
         Ok(Undo::Quicken(lanes))
     }
 }
 
 /// Resets every connection of the ways.
-pub(super) fn reset(aim: &Aim, reach: &Reach) -> Result<Undo, FaultError> {
+pub(super) async fn reset(aim: &Aim, reach: &Reach) -> Result<Undo, FaultError> {
     for lane in &aim.lanes(reach)? {
-        reach.cluster.ways().reset(lane);
+        let reset = reach.cluster.ways().reset(lane).await;
+        reset.map_err(|source| FaultError::failed("cannot reset connections", &aim.words(), source))?;
     }
     Ok(Undo::Nothing)
 }

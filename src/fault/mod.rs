@@ -265,7 +265,7 @@ impl Fault {
             Fault::Disconnect(_) => partition::unplug(aim.nodes, reach).await,
             Fault::LoseHost(_) => partition::lose(aim, reach).await,
             Fault::Link(link) => link.inject(&aim, reach),
-            Fault::Reset(_) => link::reset(&aim, reach),
+            Fault::Reset(_) => link::reset(&aim, reach).await,
             Fault::Stall(_) => link::stall(&aim, reach),
             Fault::FillDisk(fill) => fill.inject(aim.nodes, reach).await,
             Fault::SlowDisk(slow) => slow.inject(aim.nodes, reach).await,

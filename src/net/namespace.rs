@@ -95,6 +95,11 @@ impl NetNs {
         NetNs { path: PathBuf::from(format!("/proc/{pid}/ns/net")) }
     }
 
+    /// The one that a path leads to.
+    pub fn at(path: PathBuf) -> NetNs {
+        NetNs { path }
+    }
+
     /// Names a new namespace in the inventory, then makes it, with loopback up. `name` begins with `pgbr-`.
     pub(super) async fn create(name: &str, inventory: &Arc<Inventory>) -> Result<(Id, NetNs), NetError> {
         let ns = NetNs::named(name);

@@ -8,6 +8,7 @@ use crate::manager::Manager;
 use crate::net::proxy::Shape;
 use crate::net::side::{self, Party, Placed};
 use std::collections::BTreeMap;
+use std::num::NonZero;
 
 impl Scenario {
     /// Everybody who sends packets in it but the observer: nodes, clients of each site, the manager.
@@ -57,8 +58,11 @@ impl Scenario {
         let placed = self.placed();
         let mut slow = BTreeMap::new();
         for link in self.link.values() {
-            let shape =
-                Shape { delay: *link.rtt / 2, jitter: *link.jitter, bandwidth: link.bandwidth.map(|size| size.0) };
+            let shape = Shape {
+                delay: *link.rtt / 2,
+                jitter: *link.jitter,
+                bandwidth: link.bandwidth.and_then(|size| NonZero::new(size.0)),
+            };
             let (one, other) = side::parties((&link.between[0], &link.between[1]), &placed, None);
             slow.extend(side::ways(&one, &other).into_iter().map(|lane| (lane, shape)));
         }

@@ -3,17 +3,13 @@
 
 use super::desk::Desk;
 use super::schedule::Schedule;
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use crate::base::timer::Timer;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use std::time::Instant;
 
 /// The schedule of one thread and the free clients that wait for its next instants.
 ///
@@ -28,30 +24,6 @@ pub(super) struct Pacer {
     queued: Cell<u64>,
     released: Cell<u64>,
     timer: Timer,
-}
-
-/// A timer of the system as a file descriptor, which the runtime can wait for.
-#[derive(Debug)]
-pub(super) struct Timer(AsyncFd<Descriptor>);
-
-#[derive(Debug)]
-struct Descriptor(TimerFd);
-
-impl Timer {
-    /// A timer on the current runtime.
-    #[expect(unsafe_code, reason = "the runtime's safe constructors for other people's descriptors are deprecated")]
-    pub(super) fn register() -> io::Result<Timer> {
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        // SAFETY: the descriptor is open, is owned by the `Descriptor` that the `AsyncFd` takes and keeps, and is the same
-        // at every call of `as_raw_fd`.
-        Ok(Timer(unsafe { AsyncFd::register_with_interest(Descriptor(timer), Interest::READABLE) }?))
-    }
-}
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
 }
 
 #[derive(Debug)]
@@ -135,9 +107,7 @@ impl Pacer {
     /// Lets clients go when they are due; runs beside them for the life of the load.
     pub(super) async fn run(&self) -> io::Result<()> {
         loop {
-            let mut ready = self.timer.0.readable().await?;
-            // Reading takes back readiness; `would block` is a timer that was set anew meanwhile.
-            let _ = ready.try_io(|timer| timer.get_ref().0.wait().map_err(io::Error::from));
+            self.timer.expired().await?;
             self.release();
         }
     }
@@ -158,11 +128,7 @@ impl Pacer {
     }
 
     fn arm(&self, due: Instant, now: Instant) {
-        // Zero would disarm it.
-        let wait = due.saturating_duration_since(now).max(Duration::from_nanos(1));
-        let set = self.timer.0.get_ref().0.set(Expiration::OneShot(TimeSpec::from(wait)), TimerSetTimeFlags::empty());
-        // It fails for invalid arguments only, and there are none.
-        debug_assert!(set.is_ok());
+        self.timer.set(due.saturating_duration_since(now));
     }
 
     /// The load stopped: wakes who waits, and counts the instants until then that nobody had taken.
@@ -187,6 +153,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Clock;
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn schedule(rate: f64) -> Schedule {
         Schedule::new(&Open { rate, arrivals: Arrivals::Constant }, 0, 1, 0)

@@ -11,10 +11,13 @@ use super::image::{Image, ImageError};
 use super::network::{Lan, LanError};
 use super::{Docker, Network};
 use crate::base::inventory::{Id, Thing};
+use crate::base::tool::{IP, ToolError};
 use crate::driver::{SUPERUSER, Workplace};
 use crate::pg::control;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +38,8 @@ pub struct Dock {
     pub(super) entry: Id,
     passwd: PathBuf,
     made: AtomicU32,
+    /// The harness's own addresses that were added to the bridge.
+    stations: tokio::sync::Mutex<BTreeSet<IpAddr>>,
 }
 
 /// Why servers cannot be run in containers.
@@ -49,6 +54,12 @@ pub enum DockError {
     /// There is no network.
     #[error(transparent)]
     Lan(#[from] LanError),
+    /// A program of this machine failed.
+    #[error("the harness has no address of its own on the containers' network: {0}")]
+    Tool(#[from] ToolError),
+    /// The servers use the network of the engine's host.
+    #[error("the servers have no network of their own")]
+    NoLan,
     /// A file could not be made.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -93,7 +104,15 @@ impl Dock {
             Network::Bridge => Some(Lan::create(&engine, &place.setup.run).await?),
             Network::Host => None,
         };
-        Ok(Arc::new(Dock { engine, place: place.clone(), lan, entry, passwd, made: AtomicU32::new(0) }))
+        Ok(Arc::new(Dock {
+            engine,
+            place: place.clone(),
+            lan,
+            entry,
+            passwd,
+            made: AtomicU32::new(0),
+            stations: Default::default(),
+        }))
     }
 
     /// The image `reference`, pulled when it is not there; see [`Engine::image`].
@@ -138,6 +157,24 @@ impl Dock {
     /// Who is who.
     pub(super) fn common_binds(&self) -> Vec<String> {
         vec![bind_at(&self.passwd, Path::new("/etc/passwd"), false)]
+    }
+
+    /// The `number`th of the harness's own addresses on the run's network, beside the bridge's. Only root can add one to
+    /// the bridge; it goes with the network.
+    pub async fn station(&self, number: usize) -> Result<IpAddr, DockError> {
+        let Some(lan) = &self.lan else { return Err(DockError::NoLan) };
+        let own = u8::try_from(number).ok().and_then(|number| lan.own_address(number)).ok_or(LanError::Full)?;
+        let address = IpAddr::from(own);
+        let mut stations = self.stations.lock().await;
+        if stations.insert(address) {
+            let with_length = format!("{address}/24");
+            let added = IP.run(["address", "add", &with_length, "dev", &lan.device], &self.place.setup.inventory).await;
+            if let Err(error) = added {
+                stations.remove(&address);
+                return Err(error.into());
+            }
+        }
+        Ok(address)
     }
 
     /// A name for a container of `node`, which no other has.

@@ -96,6 +96,12 @@ impl Lan {
         Ipv4Addr::from(u32::from(self.subnet) + u32::from(n))
     }
 
+    /// The `number`th address that is for the harness, if there are so many.
+    pub(super) fn own_address(&self, number: u8) -> Option<Ipv4Addr> {
+        let n = LAST.checked_add(1)?.checked_add(number)?;
+        (n < u8::MAX).then(|| self.address(n))
+    }
+
     /// An address for one more node, until it is given back.
     pub fn take_address(&self) -> Result<Ipv4Addr, LanError> {
         self.free().pop_first().map(|n| self.address(n)).ok_or(LanError::Full)

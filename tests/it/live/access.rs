@@ -287,7 +287,9 @@ async fn hot_paths_over_tls() {
     ledger::prepare(&client).await.unwrap();
     let (clock, (events, _told), points) = (Clock::start(), unbounded_channel(), Points::channel(1000));
     let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(5), sites: Vec::new() };
-    let writing = ledger::Running::start(&settings, &[vec![host.clone()]], vec![host.clone()], login(), clock, events, points.0.clone());
+    let sites = [vec![host.clone()]];
+    let writing =
+        ledger::Running::start(&settings, &sites, vec![host.clone()], login(), clock, events, points.0.clone());
     let writing = writing.await.expect("the ledger starts");
     for pool in [None, Some(2)] {
         let (load, name) = load("load", pool);

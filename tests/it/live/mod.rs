@@ -10,6 +10,7 @@ mod manager;
 mod net;
 mod orphaned;
 mod probes;
+mod proxy;
 mod sampling;
 mod servers;
 mod versions;
