@@ -16,6 +16,7 @@ pub mod base;
 pub mod clean;
 pub mod cli;
 pub mod cluster;
+pub mod disk;
 pub mod driver;
 pub mod etl;
 pub mod failover;

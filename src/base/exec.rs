@@ -5,9 +5,11 @@ use super::child::{Child, Orphaned};
 use super::hunt::Hunt;
 use super::inventory::{Id, Inventory};
 use super::user::User;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -25,7 +27,9 @@ pub struct Command {
     program: PathBuf,
     args: Vec<OsString>,
     user: Option<User>,
+    input: Option<Vec<u8>>,
     limit: Duration,
+    variables: Vec<(OsString, OsString)>,
 }
 
 /// What a command that succeeded printed.
@@ -80,7 +84,7 @@ fn shown(stderr: &str) -> String {
 impl Command {
     /// A command without arguments that may run for `limit`.
     pub fn new(program: impl Into<PathBuf>, limit: Duration) -> Self {
-        Command { program: program.into(), args: Vec::new(), user: None, limit }
+        Command { program: program.into(), args: Vec::new(), user: None, input: None, limit, variables: Vec::new() }
     }
 
     /// Adds an argument.
@@ -97,10 +101,24 @@ impl Command {
         self
     }
 
+    /// Adds a variable to its environment. No error shows it.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
     /// Runs it as another user; `None` leaves the user as it is.
     #[must_use]
     pub fn user(mut self, user: Option<&User>) -> Self {
         self.user = user.cloned();
+        self
+    }
+
+    /// Gives it this on its standard input, which is empty otherwise.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
         self
     }
 
@@ -135,6 +153,13 @@ impl Command {
                 Err(CommandError::Failed { argv: self.argv(), status, stderr: stderr() })
             }
         }
+    }
+
+    /// It as the standard library has it, program and arguments alone.
+    pub(super) fn in_std(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.args).current_dir("/");
+        command
     }
 
     /// The command line, quoted as a shell would need it.
@@ -172,9 +197,11 @@ struct Running {
 
 impl Running {
     async fn start(what: &Command, inventory: &Arc<Inventory>) -> io::Result<Running> {
-        let mut command = std::process::Command::new(&what.program);
-        command.args(&what.args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = what.in_std();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(what.input.as_deref().map_or_else(|| Ok(Stdio::null()), holding)?);
         plain_environment(&mut command);
+        command.envs(what.variables.iter().map(|(name, value)| (name, value)));
         if let Some(user) = &what.user {
             user.run(&mut command);
         }
@@ -196,6 +223,14 @@ impl Drop for Running {
             let _ = self.inventory.gone(self.entry);
         }
     }
+}
+
+/// A file in memory that holds `bytes`: unlike a pipe it needs nobody to feed it.
+fn holding(bytes: &[u8]) -> io::Result<Stdio> {
+    let mut file = File::from(memfd_create(c"input", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// Reads to the end, keeping what `keep` leaves.

@@ -12,6 +12,7 @@
 use super::index::{Index, IndexEntry, copy_of, leave};
 use super::proc::{self, Identity};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -114,6 +115,22 @@ impl Thing {
     /// Whether it is a process, and no directory.
     pub fn is_process(&self) -> bool {
         matches!(self, Thing::Process { .. } | Thing::Command { .. })
+    }
+}
+
+/// What it is and which, for the reader.
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Thing::Directory { path, .. } => write!(f, "directory {}", path.display()),
+            Thing::Process { identity, .. } | Thing::Command { identity, .. } => write!(f, "process {}", identity.pid),
+            Thing::Labelled { engine } if engine.is_empty() => f.write_str("what bears the run's label on the engine"),
+            Thing::Labelled { engine } => write!(f, "what bears the run's label on the engine {engine}"),
+            Thing::Namespace { name } => write!(f, "network namespace {name}"),
+            Thing::Device { name } => write!(f, "network device {name}"),
+            Thing::Mount { path } => write!(f, "mount {}", path.display()),
+            Thing::Cgroup { path } => write!(f, "control group {}", path.display()),
+        }
     }
 }
 
@@ -233,7 +250,7 @@ impl Inventory {
         self.write(Line::Created { id, thing: Thing::Command { identity, program: program.to_owned() } })
     }
 
-    /// Names something that is about to be made.
+    /// Names anything else, before it is created.
     pub fn thing(&self, thing: Thing) -> io::Result<Id> {
         let id = self.next_id();
         self.write(Line::Created { id, thing })?;

@@ -17,6 +17,7 @@ pub mod near;
 pub mod proc;
 pub mod ranges;
 pub mod shm;
+pub mod tool;
 pub mod units;
 pub mod user;
 pub mod wait;

@@ -2,8 +2,10 @@
 //!
 //! Only what an inventory names is touched. A process must match by pid and start time, or run the
 //! named program inside a named directory. A directory must lie where the inventory says it must, be
-//! reached without symbolic links, and bear the run's mark.
+//! reached without symbolic links, and bear the run's mark. What belongs to the system (mounts, control
+//! groups, networks) must bear a name of ours, and a mount lie in a directory of the run: see [`system`].
 
+mod system;
 pub mod watchdog;
 
 use crate::base::hunt::Hunt;
@@ -40,6 +42,15 @@ pub struct Remains {
     pub directories: Vec<Remaining<PathBuf>>,
     /// Processes that are alive.
     pub processes: Vec<Remaining<Stat>>,
+    /// Mounts, control groups, namespaces and network devices, in order of creation.
+    pub others: Vec<Remaining<Thing>>,
+}
+
+impl Remains {
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.directories.is_empty() && self.processes.is_empty() && self.others.is_empty()
+    }
 }
 
 /// Something that exists of a run.
@@ -60,6 +71,8 @@ pub struct Undone {
     pub removed: Vec<PathBuf>,
     /// What was removed from container engines, in words.
     pub labelled: Vec<String>,
+    /// Mounts, control groups, namespaces and network devices that were there and are gone.
+    pub undone: Vec<Thing>,
     /// What could not be undone, and why.
     pub errors: Vec<String>,
 }
@@ -88,10 +101,9 @@ impl PastRun {
         let mut estate = Estate::open(&self.inventory)?;
         let contents = estate.contents()?;
         let undone = undo(&contents, kept, |id| estate.gone(id));
-        let left = remains(&estate.contents()?);
         let on_engine = |entry: &Entry| matches!(entry.thing, Thing::Labelled { .. }) && !entry.gone;
-        let on_engine = estate.contents()?.entries.iter().any(on_engine);
-        if left.directories.is_empty() && left.processes.is_empty() && !on_engine {
+        let after = estate.contents()?;
+        if remains(&after).is_empty() && !after.entries.iter().any(on_engine) {
             leave(&self.index_entry)?;
         }
         Ok(undone)
@@ -124,6 +136,9 @@ pub fn remains(contents: &Contents) -> Remains {
         {
             remains.directories.push(Remaining { what: path.clone(), kept: stays(entry, contents) });
         }
+        if system::exists(&entry.thing) {
+            remains.others.push(Remaining { what: entry.thing.clone(), kept: stays(entry, contents) });
+        }
     }
     for kept in [false, true] {
         let processes = hunt(contents, |entry| entry.kept == kept).find();
@@ -150,6 +165,8 @@ pub fn hunt(contents: &Contents, which: impl Fn(&Entry) -> bool) -> Hunt {
 fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<()>) -> Undone {
     let mut undone = Undone::default();
     let to_undo = |entry: &Entry| kept || !stays(entry, contents);
+    let entries: Vec<&Entry> = contents.entries.iter().filter(|entry| !entry.gone && to_undo(entry)).collect();
+    system::free_the_waiting(&entries);
     let mut hunt = hunt(contents, to_undo);
     let left = hunt.end(Duration::ZERO, DYING);
     undone.killed = hunt.killed();
@@ -157,40 +174,14 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
         left.iter().map(|stat| format!("pid {} ({}) is still there after SIGKILL", stat.identity.pid, stat.name));
     undone.errors.extend(names);
     let mut blocked: Vec<PathBuf> = Vec::new();
-    let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
-    // Containers use the directories that are removed below.
-    for entry in contents.entries.iter().filter(|entry| !entry.gone && to_undo(entry)) {
-        let Thing::Labelled { engine } = &entry.thing else { continue };
-        match cleanup::remove(engine, run) {
-            Ok(removed) => undone.labelled.extend(removed.iter().map(ToString::to_string)),
-            Err(error) => {
-                undone.errors.push(format!("what run {run} made on a container engine was not removed: {error}"));
-                continue;
-            }
-        }
-        if let Err(error) = gone(entry.id) {
-            undone.errors.push(error.to_string());
-        }
-    }
-    for entry in contents.entries.iter().rev().filter(|entry| !entry.gone && to_undo(entry)) {
+    for entry in system::in_order(entries) {
         let done = match &entry.thing {
-            Thing::Directory { path, within, .. } => {
-                let existed = path.symlink_metadata().is_ok();
-                let below = blocked.iter().any(|other| other.starts_with(path));
-                let removed = if below { Err("something in it stays".to_owned()) } else { remove(path, within, run) };
-                match removed {
-                    Ok(()) if existed => undone.removed.push(path.clone()),
-                    Ok(()) => {}
-                    Err(why) => {
-                        undone.errors.push(format!("{} was not removed: {why}", path.display()));
-                        blocked.push(path.clone());
-                    }
-                }
-                !blocked.contains(path)
-            }
+            Thing::Directory { path, within, .. } => undo_directory(path, within, contents, &mut blocked, &mut undone),
             Thing::Process { .. } | Thing::Command { .. } => left.is_empty(),
-            Thing::Labelled { .. } => continue,
-            _ => false,
+            Thing::Labelled { engine } => undo_labelled(engine, contents, &mut undone),
+            Thing::Namespace { .. } | Thing::Device { .. } | Thing::Mount { .. } | Thing::Cgroup { .. } => {
+                undo_of_system(&entry.thing, contents, left.is_empty(), &mut blocked, &mut undone)
+            }
         };
         if done && let Err(error) = gone(entry.id) {
             undone.errors.push(error.to_string());
@@ -199,14 +190,87 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
     undone
 }
 
-/// Whether an entry is kept, or is a directory with something kept below.
+/// Removes what the run made on a container engine, by its label.
+fn undo_labelled(engine: &str, contents: &Contents, undone: &mut Undone) -> bool {
+    let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
+    match cleanup::remove(engine, run) {
+        Ok(removed) => {
+            undone.labelled.extend(removed.iter().map(ToString::to_string));
+            true
+        }
+        Err(error) => {
+            undone.errors.push(format!("what run {run} made on a container engine was not removed: {error}"));
+            false
+        }
+    }
+}
+
+fn undo_directory(
+    path: &Path,
+    within: &Path,
+    contents: &Contents,
+    blocked: &mut Vec<PathBuf>,
+    undone: &mut Undone,
+) -> bool {
+    let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
+    let existed = path.symlink_metadata().is_ok();
+    let below = blocked.iter().any(|other| other.starts_with(path));
+    match if below { Err("something in it stays".to_owned()) } else { remove(path, within, run) } {
+        Ok(()) => {
+            undone.removed.extend(existed.then(|| path.to_owned()));
+            true
+        }
+        Err(why) => {
+            undone.errors.push(format!("{} was not removed: {why}", path.display()));
+            blocked.push(path.to_owned());
+            false
+        }
+    }
+}
+
+/// What processes stand on goes only when all of them are dead.
+fn undo_of_system(
+    thing: &Thing,
+    contents: &Contents,
+    all_dead: bool,
+    blocked: &mut Vec<PathBuf>,
+    undone: &mut Undone,
+) -> bool {
+    let existed = system::exists(thing);
+    match if all_dead { system::undo(thing, contents) } else { Err("processes are still there".to_owned()) } {
+        Ok(()) => {
+            undone.undone.extend(existed.then(|| thing.clone()));
+            true
+        }
+        Err(why) => {
+            undone.errors.push(format!("{thing} was not undone: {why}"));
+            if let Thing::Mount { path } = thing {
+                blocked.push(path.clone());
+            }
+            false
+        }
+    }
+}
+
+/// Whether an entry is kept, or something that is kept needs it: what lies below a directory, a directory
+/// on a mount, a server's network.
 fn stays(entry: &Entry, contents: &Contents) -> bool {
-    let Thing::Directory { path, .. } = &entry.thing else { return entry.kept };
-    let kept_below = |other: &Entry| match &other.thing {
-        Thing::Directory { path: below, .. } => other.kept && !other.gone && below.starts_with(path),
-        _ => false,
+    let kept = |needs: &dyn Fn(&Thing) -> bool| {
+        contents.entries.iter().any(|other| other.kept && !other.gone && needs(&other.thing))
     };
-    contents.entries.iter().any(kept_below)
+    match &entry.thing {
+        Thing::Directory { path, .. } => {
+            kept(&|other| matches!(other, Thing::Directory { path: below, .. } if below.starts_with(path)))
+        }
+        Thing::Mount { path } => {
+            let on = |dir: &Path| dir.starts_with(path) || path.starts_with(dir);
+            entry.kept || kept(&|other| matches!(other, Thing::Directory { path: dir, .. } if on(dir)))
+        }
+        Thing::Namespace { .. } | Thing::Device { .. } | Thing::Cgroup { .. } => {
+            entry.kept || kept(&|other| matches!(other, Thing::Process { .. }))
+        }
+        _ => entry.kept,
+    }
 }
 
 /// Removes a directory of `run`, our mark last, so that a removal that breaks off can be repeated.

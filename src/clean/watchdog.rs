@@ -81,6 +81,8 @@ pub fn main(inventory: &Path) -> ExitCode {
 
 fn act(estate: &mut Estate) -> io::Result<()> {
     let contents = estate.contents()?;
+    let ours: Vec<_> = contents.entries.iter().filter(|entry| !entry.gone && !entry.kept).collect();
+    super::system::free_the_waiting(&ours);
     let mut hunt = super::hunt(&contents, |entry| !entry.kept);
     // Containers first: their processes may be found by the hunt, too, but only an engine knows all of them.
     let containers = kill_containers(&contents);

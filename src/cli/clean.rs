@@ -1,6 +1,7 @@
 //! `pgbench-rs clean`: removes what dead runs left, and nothing else.
 
 use crate::base::index::Index;
+use crate::base::inventory::Thing;
 use crate::clean::{PastRun, Remains, runs};
 use anyhow::Context;
 use clap::Args;
@@ -9,7 +10,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Remove what dead runs left behind: servers still running, data directories.
+/// Remove what dead runs left behind: servers still running, data directories, mounts, control groups,
+/// network namespaces and devices.
 ///
 /// Only what stands in the inventory of a run whose harness is gone is touched. What was kept on purpose
 /// (`run --keep`) is listed apart and stays, unless `--kept` is given.
@@ -35,10 +37,14 @@ struct Cleaned {
     alive: bool,
     directories: Vec<PathBuf>,
     processes: Vec<i32>,
+    /// Mounts, control groups, network namespaces and devices, in words.
+    others: Vec<String>,
     kept_directories: Vec<PathBuf>,
     kept_processes: Vec<i32>,
+    kept_others: Vec<String>,
     killed: usize,
     removed: Vec<PathBuf>,
+    undone: Vec<String>,
     errors: Vec<String>,
 }
 
@@ -86,6 +92,7 @@ impl Clean {
                 Ok(undone) => {
                     cleaned.killed = undone.killed;
                     cleaned.removed = undone.removed;
+                    cleaned.undone = undone.undone.iter().map(Thing::to_string).collect();
                     cleaned.errors.extend(undone.errors);
                 }
                 Err(error) => cleaned.errors.push(error.to_string()),
@@ -106,6 +113,9 @@ impl Clean {
         for path in &run.directories {
             writeln!(out, "  {would} {}", path.display())?;
         }
+        for other in &run.others {
+            writeln!(out, "  {would} {other}")?;
+        }
         let kept = if self.kept && !self.dry_run { "was kept" } else { "kept    " };
         for pid in &run.kept_processes {
             writeln!(out, "  {kept} process {pid}")?;
@@ -113,21 +123,42 @@ impl Clean {
         for path in &run.kept_directories {
             writeln!(out, "  {kept} {}", path.display())?;
         }
+        for other in &run.kept_others {
+            writeln!(out, "  {kept} {other}")?;
+        }
         if !self.dry_run {
-            writeln!(out, "  killed {} processes, removed {} directories", run.killed, run.removed.len())?;
+            let (directories, others) = (run.removed.len(), run.undone.len());
+            writeln!(
+                out,
+                "  killed {} processes, removed {directories} directories{}",
+                run.killed,
+                and_others(others)
+            )?;
         }
         for error in &run.errors {
             writeln!(out, "  error: {error}")?;
         }
-        let something_kept = !run.kept_processes.is_empty() || !run.kept_directories.is_empty();
-        if something_kept && !self.kept {
+        if run.keeps_something() && !self.kept {
             writeln!(out, "  hint: `pgbench-rs clean --kept` removes what was kept, too")?;
         }
         Ok(())
     }
 }
 
+/// Most runs have none.
+fn and_others(count: usize) -> String {
+    if count == 0 {
+        String::new()
+    } else {
+        format!(", and {count} mounts, control groups, network namespaces and devices")
+    }
+}
+
 impl Cleaned {
+    fn keeps_something(&self) -> bool {
+        !self.kept_processes.is_empty() || !self.kept_directories.is_empty() || !self.kept_others.is_empty()
+    }
+
     fn list(&mut self, remains: &Remains) {
         for directory in &remains.directories {
             let list = if directory.kept { &mut self.kept_directories } else { &mut self.directories };
@@ -136,6 +167,10 @@ impl Cleaned {
         for process in &remains.processes {
             let list = if process.kept { &mut self.kept_processes } else { &mut self.processes };
             list.push(process.what.identity.pid);
+        }
+        for other in &remains.others {
+            let list = if other.kept { &mut self.kept_others } else { &mut self.others };
+            list.push(other.what.to_string());
         }
     }
 }

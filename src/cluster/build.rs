@@ -83,7 +83,7 @@ pub enum BuildError {
         source: tokio_postgres::Error,
     },
     /// A standby does not stream.
-    #[error("standby `{standby}` does not stream from `{upstream}` after {waited:.1?}: {last_status}\nlog: {log}", log = log.display())]
+    #[error("standby `{standby}` does not stream from `{upstream}` after {waited:.1?}: {last_status}{}", log.as_ref().map(|log| format!("\nlog: {}", log.display())).unwrap_or_default())]
     Streaming {
         /// The standby.
         standby: String,
@@ -93,8 +93,8 @@ pub enum BuildError {
         waited: Duration,
         /// What the upstream says of it.
         last_status: String,
-        /// The standby's log.
-        log: PathBuf,
+        /// The standby's log, where it is kept here.
+        log: Option<PathBuf>,
     },
     /// Loading the data failed.
     #[error("template `{template}` could not be filled: {source}")]
@@ -281,7 +281,7 @@ impl Cluster {
             upstream: upstream.name.clone(),
             waited,
             last_status,
-            log: standby.log().to_owned(),
+            log: standby.log().map(Path::to_owned),
         })
     }
 

@@ -157,8 +157,8 @@ impl Node {
         self.server.own_end()
     }
 
-    /// The server's own log.
-    pub fn log(&self) -> &std::path::Path {
+    /// The server's own log, where it is kept here.
+    pub fn log(&self) -> Option<&std::path::Path> {
         self.server.log()
     }
 

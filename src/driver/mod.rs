@@ -1,5 +1,6 @@
 //! How a server exists, and the only place that starts and stops one. Servers are plain processes of
-//! this machine, children of the harness. Everything of a run lies in its work directory:
+//! this machine, children of the harness, or containers of an engine, for which [`docker`] is, or somebody else's,
+//! of which nothing lies here ([`external`]). Everything of a run lies in its work directory:
 //!
 //! ```text
 //! /var/tmp/pgbench-rs-<uid>/      --work DIR
@@ -12,6 +13,7 @@
 //! The servers' logs are written directly where the results are kept (`nodes/<trial>/<node>/postgresql.log`).
 
 pub mod docker;
+pub mod external;
 pub mod make;
 pub mod outcome;
 pub mod port;

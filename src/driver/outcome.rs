@@ -63,13 +63,19 @@ pub enum Evidence {
         /// The status with which it ended.
         exit_code: Option<i64>,
     },
+    /// It is somebody else's server: a command fenced it, and it was seen to take no writes.
+    Command,
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Proof { node, evidence, killed, took } = self;
+        if let Evidence::Command = evidence {
+            return write!(f, "the command of `{node}` fenced it, and it takes no writes, after {took:.1?}");
+        }
         write!(f, "no process of `{node}` is left: ")?;
         match evidence {
+            Evidence::Command => {}
             Evidence::Processes(data) => {
                 let data = data.display();
                 write!(f, "{killed} killed, the postmaster reaped, no {SERVER_PROGRAM} stands in {data}")?;
@@ -108,6 +114,33 @@ pub enum SignalError {
         waited: Duration,
         /// Pids with their state.
         left: String,
+    },
+    /// It is somebody else's server, and nobody said how.
+    #[error(
+        "node `{node}` is somebody else's server, and no command says how to {what} it\n\
+         hint: {what} = \"…\" in its `driver`"
+    )]
+    NoCommand {
+        /// The node.
+        node: String,
+        /// What was to be done.
+        what: &'static str,
+    },
+    /// The command that was to do it failed.
+    #[error("node `{node}`: {said}")]
+    Command {
+        /// The node.
+        node: String,
+        /// How, with what it printed.
+        said: String,
+    },
+    /// It is somebody else's server, whose processes are out of reach.
+    #[error("node `{node}` is somebody else's server: its {part} cannot be frozen alone")]
+    NotOurs {
+        /// The node.
+        node: String,
+        /// What was to be frozen.
+        part: &'static str,
     },
     /// The server has no such process now.
     #[error("`{node}` has no {part} to freeze")]

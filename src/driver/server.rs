@@ -2,6 +2,7 @@
 
 use super::Workplace;
 use super::docker::ContainerServer;
+use super::external::ExternalServer;
 use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::process::ProcessServer;
 use super::start::StartError;
@@ -57,6 +58,8 @@ pub enum Server {
     Process(ProcessServer),
     /// A container.
     Container(ContainerServer),
+    /// Somebody else's.
+    External(ExternalServer),
 }
 
 impl Server {
@@ -70,6 +73,7 @@ impl Server {
         match self {
             Server::Process(server) => &server.host,
             Server::Container(server) => &server.host,
+            Server::External(server) => &server.host,
         }
     }
 
@@ -78,14 +82,24 @@ impl Server {
         match self {
             Server::Process(server) => server.place(),
             Server::Container(server) => server.place(),
+            Server::External(server) => server.place(),
         }
     }
 
-    /// The server's own log.
-    pub fn log(&self) -> &Path {
+    /// The server that somebody else runs, if it is one.
+    pub fn external(&self) -> Option<&ExternalServer> {
         match self {
-            Server::Process(server) => &server.log,
-            Server::Container(server) => &server.log,
+            Server::Process(_) | Server::Container(_) => None,
+            Server::External(server) => Some(server),
+        }
+    }
+
+    /// The server's own log, where it is kept here.
+    pub fn log(&self) -> Option<&Path> {
+        match self {
+            Server::Process(server) => Some(&server.log),
+            Server::Container(server) => Some(&server.log),
+            Server::External(_) => None,
         }
     }
 
@@ -96,15 +110,17 @@ impl Server {
         match self {
             Server::Process(server) => server.start().await,
             Server::Container(server) => server.start().await,
+            Server::External(server) => server.start().await,
         }
     }
 
-    /// What the control file of its data directory says; no server must run on it.
+    /// What the control file of its data directory says, where that is; no server must run on it.
     pub async fn control_data(&self) -> Result<ControlData, ControlError> {
         match self {
             Server::Process(server) => server.control_data().await,
             // Its programs are in the image, and a container takes longer to start than a file to read.
             Server::Container(server) => control::read_control_file(&server.data),
+            Server::External(server) => Err(ControlError::NotHere { node: server.host.node.clone() }),
         }
     }
 
@@ -113,6 +129,7 @@ impl Server {
         match self {
             Server::Process(server) => server.is_running(),
             Server::Container(server) => server.is_running(),
+            Server::External(server) => server.is_running(),
         }
     }
 
@@ -121,6 +138,7 @@ impl Server {
         match self {
             Server::Process(server) => server.kill().await,
             Server::Container(server) => server.kill().await,
+            Server::External(server) => server.kill().await,
         }
     }
 
@@ -129,6 +147,7 @@ impl Server {
         match self {
             Server::Process(server) => server.fence().await,
             Server::Container(server) => server.fence().await,
+            Server::External(server) => server.fence().await,
         }
     }
 
@@ -138,6 +157,7 @@ impl Server {
         match self {
             Server::Process(server) => server.stop(how, limit).await,
             Server::Container(server) => server.stop(how, limit).await,
+            Server::External(server) => server.stop(how, limit).await,
         }
     }
 
@@ -146,6 +166,7 @@ impl Server {
         match self {
             Server::Process(server) => server.freeze(part).await,
             Server::Container(server) => server.freeze(part).await,
+            Server::External(server) => server.freeze(part).await,
         }
     }
 
@@ -154,14 +175,16 @@ impl Server {
         match self {
             Server::Process(server) => Ok(server.thaw(part)),
             Server::Container(server) => server.thaw(part).await,
+            Server::External(server) => server.thaw(part).await,
         }
     }
 
-    /// Ends it and removes what it is made of besides its data directory: a container.
+    /// Ends it and removes what it is made of besides its data directory: a container. Somebody else's is left.
     pub async fn remove(&self) -> Result<(), SignalError> {
         match self {
             Server::Process(server) => server.kill().await.map(drop),
             Server::Container(server) => server.remove().await,
+            Server::External(_) => Ok(()),
         }
     }
 
@@ -170,6 +193,8 @@ impl Server {
         match self {
             Server::Process(server) => server.own_end(),
             Server::Container(server) => server.own_end(),
+            // Why it ended is not known here.
+            Server::External(_) => None,
         }
     }
 
@@ -178,6 +203,7 @@ impl Server {
         match self {
             Server::Process(server) => server.keep(),
             Server::Container(server) => server.keep(),
+            Server::External(_) => Ok(()),
         }
     }
 }

@@ -31,8 +31,8 @@ const TAIL_LINES: usize = 20;
 pub struct StartError {
     /// The node.
     pub node: String,
-    /// Its log.
-    pub log: PathBuf,
+    /// Its log, if it has one here.
+    pub log: Option<PathBuf>,
     /// How long was waited.
     pub waited: Duration,
     /// How things stood at the end: what the last login was answered, how the server died.
@@ -45,10 +45,20 @@ pub struct StartError {
 
 impl std::error::Error for StartError {}
 
+impl StartError {
+    /// That a server did not start of which there is no log here.
+    pub(super) fn without_log(node: &str, waited: Duration, last_status: String) -> StartError {
+        StartError { node: node.to_owned(), log: None, waited, last_status, log_tail: String::new(), hint: None }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StartError { node, log, waited, last_status, log_tail, hint } = self;
-        write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}\n{}", shown(log, log_tail))?;
+        write!(f, "node `{node}` did not start within {waited:.1?}: {last_status}")?;
+        if let Some(log) = log {
+            write!(f, "\n{}", shown(log, log_tail))?;
+        }
         hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
     }
 }
@@ -61,7 +71,7 @@ impl StartError {
         let hint = log_tail
             .contains("Address already in use")
             .then(|| format!("another process listens on {address}:{port}; `ss -ltnp sport = :{port}` names it"));
-        let (node, log) = (host.node.clone(), log.to_owned());
+        let (node, log) = (host.node.clone(), Some(log.to_owned()));
         StartError { node, log, waited: began.elapsed(), last_status, log_tail, hint }
     }
 }

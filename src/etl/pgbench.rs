@@ -1,6 +1,7 @@
 //! pgbench's four tables, as `pgbench -i` makes them (`initCreateTables`, `initGenerateData` and `initCreatePKeys` of
 //! `src/bin/pgbench/pgbench.c`), so that figures compare line for line.
 
+use crate::pg::connect::in_words;
 use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 use std::pin::{Pin, pin};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -41,6 +42,88 @@ pub async fn fill(client: &Client, scale: u32, mut progress: impl FnMut(u64, u64
         client.batch_execute(&format!("VACUUM ANALYZE {table}")).await?;
     }
     Ok(())
+}
+
+/// pgbench's tables of a database, as the role finds them in its `search_path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// None of the four.
+    Nothing,
+    /// All four, whole, of this scale.
+    Scale(u32),
+    /// Something else under one of their names, and what.
+    Other(String),
+}
+
+/// Whose pgbench's tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// They were there.
+    Theirs,
+    /// They were made, and are to be [dropped](drop_tables) in the end.
+    Ours,
+}
+
+/// Why pgbench's tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadyError {
+    /// There are others under their names, which are not touched.
+    #[error(
+        "the database holds {found}, and tables of scale {scale} are wanted\n\
+         hint: another dbname, or an empty schema first in the role's search_path, or the scale that is there"
+    )]
+    Other {
+        /// What is there.
+        found: String,
+        /// What is wanted.
+        scale: u32,
+    },
+    /// The database refuses it.
+    #[error("pgbench's tables: {}", in_words(.0))]
+    Sql(#[from] Error),
+}
+
+const NAMES: [&str; 4] = ["pgbench_branches", "pgbench_tellers", "pgbench_accounts", "pgbench_history"];
+
+/// What is there of pgbench's tables. A scale is believed when branches, tellers and accounts agree on it.
+pub async fn scale_of(client: &Client) -> Result<Found, Error> {
+    let there = "SELECT count(to_regclass(name)) FROM unnest($1::text[]) AS name";
+    match client.query_one(there, &[&NAMES.as_slice()]).await?.try_get::<_, i64>(0)? {
+        0 => return Ok(Found::Nothing),
+        4 => {}
+        some => return Ok(Found::Other(format!("{some} of pgbench's four tables"))),
+    }
+    let count = "SELECT (SELECT count(*) FROM pgbench_branches), (SELECT count(*) FROM pgbench_tellers), \
+                 (SELECT coalesce(max(aid), 0)::int8 FROM pgbench_accounts)";
+    let row = client.query_one(count, &[]).await?;
+    let (branches, tellers, accounts): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let scale = branches / BRANCHES;
+    let agree = scale > 0 && tellers == scale * TELLERS && accounts == scale * ACCOUNTS;
+    Ok(match u32::try_from(scale) {
+        Ok(scale) if agree => Found::Scale(scale),
+        _ => Found::Other(format!(
+            "pgbench's tables with {branches} branches, {tellers} tellers and {accounts} accounts, which is no scale"
+        )),
+    })
+}
+
+/// Uses pgbench's tables when they are there at `scale`, and [fills](fill) them when there are none. What else stands
+/// under their names is left alone.
+pub async fn ready(client: &Client, scale: u32, progress: impl FnMut(u64, u64)) -> Result<Whose, ReadyError> {
+    match scale_of(client).await? {
+        Found::Scale(found) if found == scale => Ok(Whose::Theirs),
+        Found::Scale(found) => Err(ReadyError::Other { found: format!("pgbench's tables of scale {found}"), scale }),
+        Found::Other(found) => Err(ReadyError::Other { found, scale }),
+        Found::Nothing => {
+            fill(client, scale, progress).await?;
+            Ok(Whose::Ours)
+        }
+    }
+}
+
+/// Drops pgbench's tables; to be done to [ours](Whose::Ours) only.
+pub async fn drop_tables(client: &Client) -> Result<(), Error> {
+    client.batch_execute(&format!("DROP TABLE IF EXISTS {}", NAMES.join(", "))).await
 }
 
 /// The fillers make rows 100 bytes long, as TPC-B wants; fill factor 100 is pgbench's default.

@@ -25,7 +25,7 @@ pub struct SampledField {
     pub name: &'static str,
     /// Its type, the same in every point ever written.
     pub kind: Kind,
-    /// `count`, `bytes`, `ms`, `s`, `us`; empty for text and truth values.
+    /// `count`, `bytes`, `ms`, `s`, `us`, `ns`; empty for text and truth values.
     pub unit: &'static str,
 }
 
@@ -219,9 +219,40 @@ pub const LAG_VISIBLE: Measurement = Measurement {
     about: "writes on `source` that are not yet visible, and the largest bounds of those that became so",
 };
 
+/// What a node's container has used since it was started, as its engine counts.
+pub const CONTAINER: Measurement = Measurement {
+    name: "container",
+    tags: &[],
+    fields: &[
+        f("cpu_usage_ns", Kind::Counter, "ns"),
+        f("cpu_user_ns", Kind::Counter, "ns"),
+        f("cpu_system_ns", Kind::Counter, "ns"),
+        f("cpu_periods", Kind::Counter, "count"),
+        f("cpu_throttled_periods", Kind::Counter, "count"),
+        f("cpu_throttled_ns", Kind::Counter, "ns"),
+        f("memory_bytes", Kind::Gauge, "bytes"),
+        f("memory_limit_bytes", Kind::Gauge, "bytes"),
+        f("memory_cache_bytes", Kind::Gauge, "bytes"),
+        f("blkio_read_bytes", Kind::Counter, "bytes"),
+        f("blkio_write_bytes", Kind::Counter, "bytes"),
+        f("blkio_reads", Kind::Counter, "count"),
+        f("blkio_writes", Kind::Counter, "count"),
+        f("net_rx_bytes", Kind::Counter, "bytes"),
+        f("net_rx_packets", Kind::Counter, "count"),
+        f("net_rx_errors", Kind::Counter, "count"),
+        f("net_rx_dropped", Kind::Counter, "count"),
+        f("net_tx_bytes", Kind::Counter, "bytes"),
+        f("net_tx_packets", Kind::Counter, "count"),
+        f("net_tx_errors", Kind::Counter, "count"),
+        f("net_tx_dropped", Kind::Counter, "count"),
+        f("pids", Kind::Gauge, "count"),
+    ],
+    about: "what a server's container has used; memory without the file cache that could be given up at once",
+};
+
 /// All of them.
 pub const MEASUREMENTS: &[Measurement] =
-    &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER, LOAD_LATENCY, LOAD_OPS, LEDGER, LAG_VISIBLE];
+    &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER, LOAD_LATENCY, LOAD_OPS, LEDGER, LAG_VISIBLE, CONTAINER];
 
 /// Tags that every line carries; no measurement may have a tag or field of the same name.
 pub const FIXED_TAGS: [&str; 6] = ["run_id", "scenario", "variant", "trial", "node", "role"];
@@ -250,7 +281,7 @@ mod tests {
     #[test]
     fn every_number_has_a_unit() {
         for field in MEASUREMENTS.iter().flat_map(|measurement| measurement.fields) {
-            let has_unit = ["count", "bytes", "ms", "s", "us"].contains(&field.unit);
+            let has_unit = ["count", "bytes", "ms", "s", "us", "ns"].contains(&field.unit);
             assert_eq!(has_unit, !matches!(field.kind, Kind::Truth | Kind::Text), "{}", field.name);
         }
     }

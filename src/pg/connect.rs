@@ -81,6 +81,19 @@ impl ConnectError {
     }
 }
 
+/// What a statement failed of, with the SQLSTATE, and what a role without the right to do it needs.
+pub fn in_words(error: &tokio_postgres::Error) -> String {
+    let Some(db) = error.as_db_error() else { return said(error) };
+    let hint = match *db.code() {
+        SqlState::INSUFFICIENT_PRIVILEGE if db.message().contains("schema") => {
+            "\nhint: GRANT CREATE ON SCHEMA … TO the role, or a schema of its own first in its search_path"
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => "\nhint: a role that is no superuser needs the right to do this; see GRANT",
+        _ => "",
+    };
+    format!("{} (SQLSTATE {}){hint}", db.message(), db.code().code())
+}
+
 /// An error with its cause: the driver itself says only "db error", or "error communicating with the server".
 fn said(error: &tokio_postgres::Error) -> String {
     match error.source() {

@@ -57,6 +57,12 @@ impl ControlData {
 /// Why a control file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
+    /// It is on another machine.
+    #[error("the data directory of `{node}` is somebody else's")]
+    NotHere {
+        /// The node.
+        node: String,
+    },
     /// The program failed.
     #[error(transparent)]
     Command(#[from] CommandError),

@@ -90,6 +90,9 @@ fn one_node(node: &NodePlan) -> String {
     if node.role == Role::Standby && node.priority == 0 {
         line += ", never promoted";
     }
+    if let Some(version) = node.version {
+        line += &format!(", PostgreSQL {version}");
+    }
     if let Some(dir) = &node.dir {
         line += &format!(", in {}", dir.display());
     }

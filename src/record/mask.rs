@@ -155,6 +155,9 @@ mod tests {
             ("c = \"host=a password=hunter2\"\nd = 1", "c = \"host=a password=****\"\nd = 1"),
             ("c = \"password=hun\\\"ter2\"", "c = \"password=****\""),
             ("{\"password\":\"hunter2\",\"x\":1}", "{\"password\":\"****\",\"x\":1}"),
+            ("conninfo = \"host=a password='hun ter2' user=x\"", "conninfo = \"host=a password='****' user=x\""),
+            ("conninfo = \"postgresql://u:hunter2@h/db\"", "conninfo = \"postgresql://u:****@h/db\""),
+            ("node.a.driver.conninfo=user=u password=hunter2", "node.a.driver.conninfo=user=u password=****"),
             ("ALTER ROLE x PASSWORD 'hunter2'", "ALTER ROLE x PASSWORD '****'"),
             ("token: hunter2", "token: ****"),
         ] {

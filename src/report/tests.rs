@@ -25,7 +25,12 @@ impl Lab {
             host: crate::record::host::Facts { cores: Some(2), memory: Some(8 << 30), ..Default::default() },
             colocated: true,
             driver: "process".into(),
-            servers: vec![Server { version: "15.18".into(), bindir: "/usr/bin".into() }],
+            servers: vec![Server {
+                version: "15.18".into(),
+                bindir: Some("/usr/bin".into()),
+                image: None,
+                engine: None,
+            }],
             settings: Default::default(),
             absent: Default::default(),
             accounting: Default::default(),

@@ -60,6 +60,8 @@ pub(super) struct NodeSampler {
     account: Account,
     /// Views that failed in this session, so that each is reported once.
     failing: BTreeSet<&'static str>,
+    /// That the role sees too little was told.
+    told_limited: bool,
 }
 
 impl NodeSampler {
@@ -75,8 +77,19 @@ impl NodeSampler {
         let account = Account { node: host.node.clone(), ticks: 0, missed: 0, down: 0, absent: BTreeSet::new() };
         let opened = Session::open(host.clone(), login.clone(), patience).await.map(Arc::new);
         let (link, under_way, failing) = (Link::Opening { backoff: BACKOFF.0 }, JoinSet::new(), BTreeSet::new());
-        let mut sampler =
-            NodeSampler { host, login, patience, clock, points, events, link, under_way, account, failing };
+        let mut sampler = NodeSampler {
+            host,
+            login,
+            patience,
+            clock,
+            points,
+            events,
+            link,
+            under_way,
+            account,
+            failing,
+            told_limited: false,
+        };
         if let Err(error) = &opened {
             sampler.event("sampler.lost", format!("{} is not sampled: {error}", sampler.host.node));
         }
@@ -161,6 +174,11 @@ impl NodeSampler {
         self.link = match opened {
             Ok(session) => {
                 self.account.absent.extend(session.absent.iter().cloned());
+                if session.limited && !std::mem::replace(&mut self.told_limited, true) {
+                    let text = "its role sees no sessions of others, so they and replication are not sampled; \
+                                hint: GRANT pg_monitor";
+                    self.event("sampler.limited", format!("{}: {text}", self.host.node));
+                }
                 Link::Idle(session)
             }
             Err(_) => Link::Down { retry_at: self.clock.elapsed() + backoff, backoff: (backoff * 2).min(BACKOFF.1) },

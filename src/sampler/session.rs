@@ -26,6 +26,8 @@ pub(super) struct Session {
     views: [Option<(View, Statement)>; 5],
     /// `view.column`s of the catalogue that this server has not.
     pub(super) absent: BTreeSet<String>,
+    /// The role may not see the sessions of others.
+    pub(super) limited: bool,
 }
 
 /// What one tick read.
@@ -57,6 +59,9 @@ impl Session {
                  SET default_transaction_read_only = on; SET jit = off; SET max_parallel_workers_per_gather = 0"
             ))
             .await?;
+        // Else the server shows nothing of others' sessions, and counts of them would be wrong without a word.
+        let sees_all = "SELECT pg_has_role('pg_read_all_stats', 'USAGE')";
+        let sees_all: bool = client.query_one(sees_all, &[]).await?.try_get(0)?;
         let mut has: BTreeMap<String, Columns> = BTreeMap::new();
         for row in client.query(CATALOGUE_SQL, &[]).await? {
             has.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?, row.try_get(2)?);
@@ -68,14 +73,20 @@ impl Session {
             view
         });
         let mut views = [None, None, None, None, None];
-        let wanted = [replication, database, wal, Some(View::ash()), Some(View::positions())];
+        let (replication, ash) = if sees_all {
+            (replication, Some(View::ash()))
+        } else {
+            absent.extend(["pg_stat_activity", "pg_stat_replication"].map(|view| format!("{view} (needs pg_monitor)")));
+            (None, None)
+        };
+        let wanted = [replication, database, wal, ash, Some(View::positions())];
         for (slot, view) in views.iter_mut().zip(wanted) {
             if let Some(view) = view {
                 let statement = client.prepare(&view.sql).await?;
                 *slot = Some((view, statement));
             }
         }
-        Ok(Session { client, views, absent })
+        Ok(Session { client, views, absent, limited: !sees_all })
     }
 
     /// Whether the connection is gone for good.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The rooms by group, lowest first.
 const GROUPS: &[&[&str]] = &[
     &["base"],
-    &["metric", "pg", "net"],
+    &["metric", "pg", "net", "disk"],
     &["driver"],
     &["clean"],
     &["cluster", "failover"],

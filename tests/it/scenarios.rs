@@ -90,8 +90,8 @@ fn varied(a: usize, b: usize, skip: &[(usize, usize)], trials: u32) -> String {
     format!(
         "name = 'n'\nquestion = 'q'\ntrials = {trials}\nnode.a.role = 'primary'\n\
          [[phase]]\nname = 'p'\nlasts = '1s'\n[vary.x]\n{}[vary.y]\n{}[design]\nskip = [{}]\n",
-        levels("geqo_seed", a),
-        levels("work_mem", b),
+        levels("geqo_pool_size", a),
+        levels("vacuum_cost_limit", b),
         skip.join(", ")
     )
 }
@@ -122,12 +122,12 @@ proptest::proptest! {
 #[test]
 fn what_a_level_says_wins_over_arguments_and_absent_removes() {
     let text = varied(2, 1, &[], 1).replace(
-        "l1 = { \"postgres.settings.geqo_seed\" = 2 }",
-        "l1 = { \"postgres.settings.geqo_seed\" = \"absent\" }",
+        "l1 = { \"postgres.settings.geqo_pool_size\" = 2 }",
+        "l1 = { \"postgres.settings.geqo_pool_size\" = \"absent\" }",
     );
-    let source = Source::new("x.toml", text).with_sets(["postgres.settings.geqo_seed=9"]);
+    let source = Source::new("x.toml", text).with_sets(["postgres.settings.geqo_pool_size=9"]);
     let document = read(&source).unwrap();
-    let settings = |i: usize| document.combinations[i].scenario.nodes()[0].settings.get("geqo_seed").cloned();
+    let settings = |i: usize| document.combinations[i].scenario.nodes()[0].settings.get("geqo_pool_size").cloned();
     assert_eq!((settings(0), settings(1)), (Some("1".into()), None));
-    assert_eq!(document.scenario.nodes()[0].settings["geqo_seed"], "9");
+    assert_eq!(document.scenario.nodes()[0].settings["geqo_pool_size"], "9");
 }

@@ -79,7 +79,7 @@ pub enum EngineError {
     /// `ssh` did not get there.
     #[error(
         "the container engine at {host} is not reached by ssh: {why}\n\
-         hint: `ssh HOST docker version` must work without asking for anything"
+         hint: `ssh HOST docker version` must work without asking for anything; another port than 22 goes into ~/.ssh/config"
     )]
     Ssh {
         /// How it was to be reached.

@@ -114,7 +114,7 @@ impl Follow {
     }
 
     /// Writes the log while the container runs, and tells its end.
-    pub(super) async fn to_the_end(self, ended: watch::Sender<Option<End>>) {
+    pub(super) async fn until_the_end(self, ended: watch::Sender<Option<End>>) {
         let Follow { engine, container, output, log } = self;
         let copy = tokio::spawn(copy(output, log));
         let end = loop {

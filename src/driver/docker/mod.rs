@@ -7,11 +7,13 @@ pub mod cleanup;
 pub mod container;
 pub mod dock;
 pub mod engine;
+pub mod events;
 pub mod follow;
 mod freeze;
 pub mod image;
 pub mod network;
 pub mod server;
+pub mod stats;
 
 pub use dock::{Dock, DockError};
 pub use engine::{Engine, EngineError};

@@ -162,7 +162,7 @@ impl ContainerServer {
         let follow = follow::Follow::begin(engine, &self.name, &self.log).await?;
         engine.docker.start_container(&self.name, None).await.map_err(asked("starting the container"))?;
         self.parts_frozen.store(false, Ordering::Relaxed);
-        tokio::spawn(follow.to_the_end(ended));
+        tokio::spawn(follow.until_the_end(ended));
         let running = Arc::new(running);
         // What is replaced would be forgotten.
         self.own_end();

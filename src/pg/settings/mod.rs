@@ -20,6 +20,7 @@ const NOT_JUDGED: &[&str] = &[
     // Debian's and Ubuntu's own, up to 17.
     "extension_destdir",
     // Came with minor releases.
+    "composite_type_mismatch",
     "output_plugin_libraries",
     // Only in servers that were built to be debugged.
     "debug_deadlocks",
@@ -140,7 +141,8 @@ fn rows(name: &str) -> impl Iterator<Item = &'static Row> {
     ROWS[start..].iter().take_while(move |row| row.name == lower)
 }
 
-fn is_judged(name: &str) -> bool {
+/// Whether anything is ever said of the setting `name`.
+pub fn is_judged(name: &str) -> bool {
     !name.contains('.') && !NOT_JUDGED.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 

@@ -50,6 +50,11 @@ pub async fn prepare(client: &tokio_postgres::Client) -> Result<(), tokio_postgr
     client.batch_execute(&format!("{create}; TRUNCATE {TABLE}")).await
 }
 
+/// Drops the ledger's table, from a server that is not removed with it.
+pub async fn drop_table(client: &tokio_postgres::Client) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}")).await
+}
+
 /// Why the ledger could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

@@ -44,6 +44,11 @@ pub async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(&format!("{create}; TRUNCATE {TABLE}; INSERT INTO {TABLE} VALUES (0)")).await
 }
 
+/// Drops the probe's table, from a server that is not removed with it.
+pub async fn drop_table(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}")).await
+}
+
 /// The probe at work.
 #[derive(Debug)]
 pub struct Running {

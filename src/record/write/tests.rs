@@ -5,17 +5,16 @@ use std::time::Duration;
 
 fn begin(out: &Path) -> (Plan, Writer) {
     let plan = plan(SCENARIO, &["off", "on"], 1);
-    let servers = [Server { version: "15.18".into(), bindir: "/usr/bin".into() }];
     let command = ["pgbench-rs", "run", "--set", "x=postgres://u:hunter2@h/d"].map(String::from);
-    let opening = Opening {
-        scenario_text: SCENARIO,
-        sets: &[],
-        plan: &plan,
-        command: &command,
-        work: Path::new("/tmp"),
-        servers: &servers,
-    };
-    let writer = Writer::create(out, opening).unwrap();
+    let opening =
+        Opening { scenario_text: SCENARIO, sets: &[], plan: &plan, command: &command, work: Path::new("/tmp") };
+    let mut writer = Writer::create(out, opening).unwrap();
+    writer.servers(vec![Server {
+        version: "15.18".into(),
+        bindir: Some("/usr/bin".into()),
+        image: None,
+        engine: None,
+    }]);
     (plan, writer)
 }
 

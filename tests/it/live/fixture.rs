@@ -1,5 +1,8 @@
 //! A throw-away server for tests that need one.
 
+use pgbench_rs::driver::Make;
+use pgbench_rs::pg::programs::Installed;
+use pgbench_rs::pg::version::Major;
 use pgbench_rs::pg::{Host, Login, Secret};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -17,10 +20,16 @@ pub struct Primary {
 impl Primary {
     /// Starts one with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Primary {
+        Primary::start_with(settings, |_| {})
+    }
+
+    /// Starts one whose data directory `prepare` has changed first.
+    pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path)) -> Primary {
         let dir = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir().expect("a temporary directory");
         let data = dir.path().join("data");
         open_to_all(dir.path());
         run(server_command("initdb").args(["-U", "postgres", "-A", "trust", "-N", "-D"]).arg(&data));
+        prepare(&data);
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
         let mut command = server_command("postgres");
         command.arg("-D").arg(&data).args(["-k", "", "-c", "listen_addresses=127.0.0.1", "-p"]).arg(port.to_string());
@@ -80,6 +89,12 @@ pub fn server_command(program: &str) -> Command {
     } else {
         Command::new(path)
     }
+}
+
+/// Programs of this version, or the newest that are installed.
+pub fn make(version: Option<Major>) -> Make {
+    let installed = Installed::find(&[]).unwrap_or_else(|error| panic!("{error}"));
+    Make::Process(installed.choose(version).unwrap_or_else(|error| panic!("{error}")).clone())
 }
 
 /// Where a program of PostgreSQL is: the newest installed version, or PATH.

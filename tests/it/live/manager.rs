@@ -1,5 +1,6 @@
 //! The manager over real servers: a failover, a switchover and back, a switchover that cannot be.
 
+use super::fixture;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::hunt::Hunt;
 use pgbench_rs::base::index::Index;
@@ -46,7 +47,7 @@ impl Lab {
         let setup = Setup {
             run: "run-1".to_owned(),
             installed: Installed::find(&[]).expect("PostgreSQL"),
-            user: driver::server_user(None).expect("a user for servers"),
+            user: driver::server_user(None, false).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.path().join("work"),
             logs: root.path().join("results/nodes"),
@@ -58,7 +59,7 @@ impl Lab {
             client.batch_execute("CREATE TABLE t (n int)").await?;
             Ok(())
         };
-        let template = Template::build(&driver, "t", None, fill).await.expect("a template");
+        let template = Template::build(&driver, "t", &fixture::make(None), fill).await.expect("a template");
         let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let node = |name: &str, follows: Option<&str>| NodeSpec {
             name: name.to_owned(),
@@ -73,7 +74,9 @@ impl Lab {
                 setting("synchronous_standby_names", synchronous),
             ],
             dir: None,
-            version: None,
+            make: fixture::make(None),
+            limits: Default::default(),
+            disk: None,
         };
         let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
         let cluster = Cluster::up(&driver, "trial-1", &template, &nodes, &WaysSpec::default())

@@ -1,10 +1,15 @@
 //! Tests against real PostgreSQL servers. Absence of PostgreSQL fails with an instruction; it never skips.
 
+mod access;
 mod cli;
+mod disks;
 mod docker;
 mod fixture;
 mod load;
 mod manager;
+mod net;
+mod orphaned;
 mod probes;
 mod sampling;
 mod servers;
+mod versions;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
 
+use super::fixture;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::hunt::Hunt;
 use pgbench_rs::base::index::Index;
@@ -45,7 +46,7 @@ impl Lab {
             client.batch_execute("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)").await?;
             Ok(())
         };
-        let template = Template::build(&driver, "t", None, fill).await.expect("a template");
+        let template = Template::build(&driver, "t", &fixture::make(None), fill).await.expect("a template");
         Lab { index, driver, inventory, template }
     }
 
@@ -56,7 +57,7 @@ impl Lab {
         let setup = Setup {
             run: "run-1".to_owned(),
             installed: Installed::find(&[]).expect("PostgreSQL"),
-            user: driver::server_user(None).expect("a user for servers"),
+            user: driver::server_user(None, false).expect("a user for servers"),
             inventory: inventory.clone(),
             work: root.join("work"),
             logs: root.join("results/nodes"),
@@ -115,7 +116,9 @@ fn spec(name: &str, follows: Option<&str>) -> NodeSpec {
         priority: 100,
         settings: vec![("shared_buffers".to_owned(), "16MB".to_owned()), ("fsync".to_owned(), "off".to_owned())],
         dir: None,
-        version: None,
+        make: fixture::make(None),
+        limits: Default::default(),
+        disk: None,
     }
 }
 
@@ -332,7 +335,7 @@ fn harness() {
         let (index, driver, inventory) = Lab::driver(&root, keep, LIMIT).await;
         let watchdog = Watchdog::start(Path::new(env!("CARGO_BIN_EXE_pgbench-rs")), inventory.path()).unwrap();
         println!("begun");
-        let template = Template::build(&driver, "t", None, |_| async { Ok(()) }).await.unwrap();
+        let template = Template::build(&driver, "t", &fixture::make(None), |_| async { Ok(()) }).await.unwrap();
         let lab = Lab { index, driver, inventory, template };
         let cluster = lab.up(&[spec("a", None), spec("s", Some("a"))]).await;
         match mode.as_str() {

@@ -1,0 +1,101 @@
+//! Undoing what is neither process nor directory: mounts, control groups, network namespaces and devices.
+
+use crate::base::inventory::{Contents, Entry, Thing};
+use crate::disk::{cgroup, mount, throttle};
+use crate::net::{lan, namespace};
+use std::path::Path;
+
+/// Whether such a thing is there; never for things of other kinds.
+pub(super) fn exists(thing: &Thing) -> bool {
+    match thing {
+        Thing::Namespace { name } => namespace::exists(name),
+        Thing::Device { name } => lan::device_exists(name),
+        Thing::Mount { path } => mount::is_mounted(path),
+        Thing::Cgroup { path } => path.exists(),
+        _ => false,
+    }
+}
+
+/// Undoes it; what is gone is fine.
+pub(super) fn undo(thing: &Thing, contents: &Contents) -> Result<(), String> {
+    match thing {
+        Thing::Namespace { name } => namespace::delete(name),
+        Thing::Device { name } => lan::delete_device(name),
+        Thing::Mount { path } if !mount::is_mounted(path) => Ok(()),
+        Thing::Mount { path } if !is_within(path, contents) => {
+            Err("it does not lie in a directory of the run".to_owned())
+        }
+        Thing::Mount { path } => mount::unmount(path),
+        Thing::Cgroup { path } => cgroup::remove(path),
+        other => Err(format!("{other} is nothing of this kind")),
+    }
+}
+
+fn is_within(path: &Path, contents: &Contents) -> bool {
+    let holds = |entry: &Entry| matches!(&entry.thing, Thing::Directory { path: dir, .. } if path.starts_with(dir));
+    contents.entries.iter().any(holds)
+}
+
+/// Lifts what slows their disks: who waits for a slow disk dies only when it has answered.
+pub(super) fn free_the_waiting(entries: &[&Entry]) {
+    for entry in entries {
+        if let Thing::Cgroup { path } = &entry.thing {
+            // They may die in time all the same; if they do not, that is said.
+            let _ = throttle::lift(path);
+        }
+    }
+}
+
+/// In the order of undoing: first those who use something, then what they use, each kind backwards.
+/// Directories go last, for what is mounted in them would be emptied with them.
+pub(super) fn in_order(mut entries: Vec<&Entry>) -> Vec<&Entry> {
+    entries.reverse();
+    entries.sort_by_key(|entry| match entry.thing {
+        Thing::Process { .. } | Thing::Command { .. } => 0,
+        Thing::Labelled { .. } => 1,
+        Thing::Mount { .. } => 2,
+        Thing::Cgroup { .. } => 3,
+        Thing::Namespace { .. } => 4,
+        Thing::Device { .. } => 5,
+        Thing::Directory { .. } => 6,
+    });
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undoes_users_before_what_they_use() {
+        let entry = |id, thing| Entry { id, thing, gone: false, kept: false };
+        let dir = |path: &str| Thing::Directory { path: path.into(), within: "/w".into(), program: None };
+        let entries = [
+            entry(1, dir("/w/r")),
+            entry(2, Thing::Namespace { name: "pgbr-1".into() }),
+            entry(3, Thing::Device { name: "pgbr1".into() }),
+            entry(4, dir("/w/r/a")),
+            entry(5, Thing::Mount { path: "/w/r/a".into() }),
+            entry(6, Thing::Labelled { engine: String::new() }),
+            entry(7, Thing::Cgroup { path: "/c/pgbr-1".into() }),
+        ];
+        let order: Vec<u64> = in_order(entries.iter().collect()).iter().map(|entry| entry.id).collect();
+        assert_eq!(order, [6, 5, 7, 2, 3, 4, 1]);
+    }
+
+    #[test]
+    fn touches_only_what_bears_our_name_or_lies_in_our_directories() {
+        let contents = Contents::default();
+        assert!(undo(&Thing::Mount { path: "/proc".into() }, &contents).is_err());
+        assert!(undo(&Thing::Device { name: "lo".into() }, &contents).is_err());
+        assert!(undo(&Thing::Cgroup { path: "/sys/fs/cgroup/docker".into() }, &contents).is_err());
+        for gone in [
+            Thing::Mount { path: "/no/such/place".into() },
+            Thing::Device { name: "pgbr00000000".into() },
+            Thing::Namespace { name: "pgbr-00000000".into() },
+            Thing::Cgroup { path: "/no/such/pgbr-1".into() },
+        ] {
+            assert!(!exists(&gone) && undo(&gone, &contents).is_ok(), "{gone}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A file system of a node's own, of a size that is known: ext4 in a file, through a loop device; in memory
+//! where there are no loop devices.
+//!
+//! ```text
+//! <trial>/<node>        the mount, at a directory that exists
+//! <trial>/<node>.img    the file that holds it; sparse, so it takes only the room that was written to
+//! ```
+//!
+//! The size is that of the device: ext4 takes some for itself. Nothing is reserved for root.
+
+use super::ballast::Ballast;
+use super::{DiskError, aside};
+use crate::base::inventory::{Id, Inventory, Thing};
+use crate::base::tool::{LOSETUP, MKFS_EXT4, MOUNT, UMOUNT};
+use nix::fcntl::{FallocateFlags, fallocate};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a file system may be in use by those who were just killed.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// A mounted file system. Dropping it unmounts nothing; [`FileSystem::unmount`] does, or cleaning by the
+/// inventory.
+#[derive(Debug)]
+pub struct FileSystem {
+    path: PathBuf,
+    kind: Kind,
+    entry: Id,
+    inventory: Arc<Inventory>,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On disk, in this file.
+    Loop {
+        /// The file.
+        image: PathBuf,
+    },
+    /// In memory: it can be filled, but flushing it costs nothing and its speed cannot be limited.
+    Memory {
+        /// Why it is not on disk.
+        why: String,
+    },
+}
+
+impl FileSystem {
+    /// Makes one of `size` bytes and mounts it at the directory `path`, which must exist, lie in a directory
+    /// of the run, and keeps its owner and mode. On disk, or in memory where there are no loop devices. When
+    /// it fails, nothing of it is left.
+    pub async fn mount(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<FileSystem, DiskError> {
+        FileSystem::made(inventory, path, async |path| match on_disk(inventory, path, size).await? {
+            Ok(image) => Ok(Kind::Loop { image }),
+            Err(why) => in_memory(inventory, path, size).await.map(|()| Kind::Memory { why }),
+        })
+        .await
+    }
+
+    /// The same in memory, whatever the machine offers.
+    pub async fn in_memory(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<FileSystem, DiskError> {
+        let why = "it was asked for".to_owned();
+        FileSystem::made(inventory, path, async |path| {
+            in_memory(inventory, path, size).await.map(|()| Kind::Memory { why })
+        })
+        .await
+    }
+
+    async fn made(
+        inventory: &Arc<Inventory>,
+        path: &Path,
+        make: impl AsyncFnOnce(&Path) -> Result<Kind, DiskError>,
+    ) -> Result<FileSystem, DiskError> {
+        let path = fs::canonicalize(path).map_err(DiskError::io(path))?;
+        let before = path.metadata().map_err(DiskError::io(&path))?;
+        if is_mounted(&path) {
+            let hint = "unmount it, or name another work directory with --work DIR";
+            return Err(DiskError::Impossible { what: format!("{} is a mount already", path.display()), hint });
+        }
+        let thing = Thing::Mount { path: path.clone() };
+        let entry = inventory.thing(thing).map_err(DiskError::io(inventory.path()))?;
+        let kind = make(&path).await.and_then(|kind| {
+            std::os::unix::fs::chown(&path, Some(before.uid()), Some(before.gid())).map_err(DiskError::io(&path))?;
+            let mode = fs::Permissions::from_mode(before.mode() & 0o7777);
+            fs::set_permissions(&path, mode).map_err(DiskError::io(&path))?;
+            Ok(kind)
+        });
+        match kind {
+            Ok(kind) => Ok(FileSystem { path, kind, entry, inventory: inventory.clone() }),
+            Err(error) => {
+                // An entry of the inventory too many does no harm.
+                if unmount(&path).is_ok() {
+                    let _ = inventory.gone(entry);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its bytes are.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Writes a file into it until only `leave` bytes are free to users other than root.
+    pub async fn fill(&self, leave: u64) -> Result<Ballast, DiskError> {
+        Ballast::fill(&self.path, leave).await
+    }
+
+    /// Unmounts it, whoever may still have a file open there, and removes its file.
+    pub async fn unmount(&self) -> Result<(), DiskError> {
+        let path = self.path.clone();
+        aside(&self.path, move || unmount(&path).map_err(DiskError::Left)).await?;
+        if let Kind::Loop { image } = &self.kind {
+            absent(image)?;
+        }
+        self.inventory.gone(self.entry).map_err(DiskError::io(self.inventory.path()))
+    }
+}
+
+/// The file that it was made in, or why that could not be mounted.
+async fn on_disk(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<Result<PathBuf, String>, DiskError> {
+    let mut image = OsString::from(path);
+    image.push(".img");
+    let image = PathBuf::from(image);
+    let file = File::options().write(true).create_new(true).open(&image).map_err(DiskError::io(&image))?;
+    let made = async {
+        file.set_len(size).map_err(DiskError::io(&image))?;
+        let quiet = ["-q", "-F", "-m", "0"].map(OsString::from);
+        MKFS_EXT4.run(quiet.into_iter().chain([image.clone().into()]), inventory).await?;
+        let options = ["-o", "loop,noinit_itable"].map(OsString::from);
+        Ok(MOUNT.run(options.into_iter().chain([image.clone().into(), path.into()]), inventory).await)
+    };
+    match made.await {
+        Ok(Ok(_)) => Ok(Ok(image)),
+        Ok(Err(why)) => absent(&image).map(|()| Err(why.to_string())),
+        Err(error) => absent(&image).and(Err(error)),
+    }
+}
+
+async fn in_memory(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<(), DiskError> {
+    let options = ["-t", "tmpfs", "-o", &format!("size={size}"), "pgbench-rs"].map(OsString::from);
+    MOUNT.run(options.into_iter().chain([path.into()]), inventory).await?;
+    Ok(())
+}
+
+fn absent(file: &Path) -> Result<(), DiskError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DiskError::io(file)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether something is mounted at exactly `path`.
+pub fn is_mounted(path: &Path) -> bool {
+    source(path).is_some()
+}
+
+/// What is mounted at `path`, as `/proc/self/mountinfo` names it: a loop device, or any word.
+fn source(path: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    source_in(&text, path)
+}
+
+fn source_in(mountinfo: &str, path: &Path) -> Option<PathBuf> {
+    // Later lines lie on top of earlier ones.
+    mountinfo.lines().rev().find_map(|line| {
+        let (at, what) = line.split_once(" - ")?;
+        let at = at.split(' ').nth(4)?;
+        let what = what.split(' ').nth(1)?;
+        (PathBuf::from(plain(at)) == path).then(|| PathBuf::from(plain(what)))
+    })
+}
+
+/// The kernel writes blanks, tabs, line ends and backslashes in octal.
+fn plain(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant))
+}
+
+/// Unmounts what is mounted at `path`; when it stays in use, lets it go as soon as nobody uses it any more.
+/// Detaches the loop device below. Nothing there is fine.
+pub fn unmount(path: &Path) -> Result<(), String> {
+    let began = Instant::now();
+    while let Some(device) = source(path) {
+        let image = image_of(&device);
+        let lazy: &[&str] = if began.elapsed() > BUSY { &["--lazy"] } else { &[] };
+        let args = lazy.iter().map(OsString::from).chain([path.into()]);
+        match UMOUNT.run_here(args) {
+            Ok(_) => detach(&device, image)?,
+            Err(error) if !lazy.is_empty() && is_mounted(path) => return Err(error.to_string()),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+    Ok(())
+}
+
+/// The file behind a loop device.
+fn image_of(device: &Path) -> Option<String> {
+    let name = device.strip_prefix("/dev").ok()?.to_str().filter(|name| name.starts_with("loop"))?;
+    fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()
+}
+
+/// A loop device that `mount` made goes by itself with the last user; here for one that does not.
+fn detach(device: &Path, image: Option<String>) -> Result<(), String> {
+    if image.is_some() && image_of(device) == image {
+        match LOSETUP.run_here([OsString::from("--detach"), device.into()]) {
+            Err(error) if image_of(device) == image => return Err(error.to_string()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reserves the blocks of `length` bytes from `offset` on.
+pub(super) fn reserve(file: &File, offset: u64, length: u64) -> nix::Result<()> {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    fallocate(file, FallocateFlags::empty(), number(offset), number(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_is_on_top() {
+        let text = "28 1 254:0 / / rw - ext4 /dev/vda rw\n\
+                    90 28 7:1 / /w/a\\040b rw,relatime shared:7 - ext4 /dev/loop1 rw\n\
+                    91 90 0:40 / /w/a\\040b rw - tmpfs pgbench-rs rw,size=1024k\n";
+        assert_eq!(source_in(text, Path::new("/w/a b")), Some("pgbench-rs".into()));
+        assert_eq!(source_in(text, Path::new("/w/a")), None);
+        assert_eq!(source_in(text, Path::new("/")), Some("/dev/vda".into()));
+    }
+
+    #[test]
+    fn nothing_mounted_is_fine() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_mounted(dir.path()));
+        assert_eq!(unmount(dir.path()), Ok(()));
+        assert_eq!(unmount(&dir.path().join("missing")), Ok(()));
+    }
+}

@@ -1,0 +1,168 @@
+//! The packet filter of one namespace: which packets vanish on their way into it or out of it.
+//!
+//! The rules stand in a chain of our own to which the namespace's own `INPUT` and `OUTPUT` jump first.
+//! Every change replaces the whole chain in one transaction, by one run of `iptables-restore`. Packets are
+//! dropped and never refused, those of established connections too.
+//!
+//! What the sender notices (Linux 6.18, nftables and legacy `iptables` alike):
+//!
+//! - Dropped on the way *in*, at the receiver: nothing. It sends again and again, with growing pauses
+//!   (`ss` shows the timer `on`), as between hosts.
+//! - Dropped on the way *out*, at the sender: `connect` hangs and sending succeeds, as between hosts, since
+//!   TCP keeps the error `EPERM` to itself. (UDP and ICMP report it to the program.) But as the packet never
+//!   left, TCP takes the peer for one whose window is closed (`ss` shows the timer `persist`). A
+//!   `TCP_USER_TIMEOUT` of 1 s ends such a connection after 1.2 s, and in the first case after 1.4 s; keepalive
+//!   ends both alike, and both go on when packets pass again.
+//!
+//! So [`super::cut`] drops at the receiver wherever that is a namespace.
+
+use super::namespace::{NetError, NetNs};
+use crate::base::inventory::Inventory;
+use crate::base::tool::{IPTABLES, IPTABLES_RESTORE, ToolError};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// The chain that holds our rules.
+const CHAIN: &str = "PGBENCH-RS";
+/// How many seconds to wait while somebody else changes the filter.
+const WAIT_SECONDS: &str = "10";
+
+/// Which packets, seen from inside the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Those that the peer sends.
+    In,
+    /// Those that go to the peer.
+    Out,
+    /// All.
+    Both,
+}
+
+/// Packets to or from a peer.
+pub type Rule = (IpAddr, Direction);
+
+/// The packet filter of a namespace, as far as it is ours.
+#[derive(Debug)]
+pub struct Filter {
+    ns: NetNs,
+    inventory: Arc<Inventory>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    /// How often each is blocked: of two that block the same, one may end before the other. Never `Both`.
+    blocked: BTreeMap<Rule, usize>,
+    /// The number of the namespace in which the chain is in use.
+    prepared: Option<u64>,
+}
+
+impl Filter {
+    /// The filter of `ns`; nothing is changed yet.
+    pub fn new(ns: NetNs, inventory: Arc<Inventory>) -> Filter {
+        Filter { ns, inventory, state: Mutex::default() }
+    }
+
+    /// Its namespace.
+    pub fn ns(&self) -> &NetNs {
+        &self.ns
+    }
+
+    /// Puts the rules in force that are meant to be: none at first, so that blocking takes one step only;
+    /// those of before for a container that was started again.
+    pub async fn prepare(&self) -> Result<Duration, NetError> {
+        self.change(|_| ()).await
+    }
+
+    /// Lets packets vanish from now on; returns how long it took to become so.
+    pub async fn block(&self, rules: &[Rule]) -> Result<Duration, NetError> {
+        self.change(|blocked| each(rules, |rule| *blocked.entry(rule).or_default() += 1)).await
+    }
+
+    /// Lets packets through again, unless they were blocked more than once.
+    pub async fn unblock(&self, rules: &[Rule]) -> Result<Duration, NetError> {
+        let remove = |blocked: &mut BTreeMap<Rule, usize>| {
+            each(rules, |rule| {
+                if let Some(times) = blocked.get_mut(&rule) {
+                    *times -= 1;
+                    if *times == 0 {
+                        blocked.remove(&rule);
+                    }
+                }
+            });
+        };
+        self.change(remove).await
+    }
+
+    /// Lets everything through again.
+    pub async fn clear(&self) -> Result<Duration, NetError> {
+        self.change(BTreeMap::clear).await
+    }
+
+    async fn change(&self, what: impl FnOnce(&mut BTreeMap<Rule, usize>)) -> Result<Duration, NetError> {
+        let mut state = self.state.lock().await;
+        let began = Instant::now();
+        let mut new = state.clone();
+        what(&mut new.blocked);
+        let number = self.ns.number()?;
+        let jumps = if state.prepared == Some(number) { Vec::new() } else { self.missing_jumps().await? };
+        let text = script(&jumps, new.blocked.keys());
+        let args = ["--noflush", "--wait", WAIT_SECONDS];
+        let restore = self.ns.command(&IPTABLES_RESTORE.path()?, args)?.input(text);
+        restore.run(&self.inventory).await.map_err(ToolError::from)?;
+        new.prepared = Some(number);
+        *state = new;
+        Ok(began.elapsed())
+    }
+
+    /// The chains that do not jump to ours yet.
+    async fn missing_jumps(&self) -> Result<Vec<&'static str>, NetError> {
+        let list = self.ns.command(&IPTABLES.path()?, ["--wait", WAIT_SECONDS, "--list-rules"])?;
+        let rules = list.run(&self.inventory).await.map_err(ToolError::from)?.stdout;
+        let missing = |chain: &&str| !rules.lines().any(|rule| rule.trim_end() == format!("-A {chain} -j {CHAIN}"));
+        Ok(["INPUT", "OUTPUT"].into_iter().filter(missing).collect())
+    }
+}
+
+fn each(rules: &[Rule], mut then: impl FnMut(Rule)) {
+    for &(peer, direction) in rules {
+        match direction {
+            Direction::Both => {
+                then((peer, Direction::In));
+                then((peer, Direction::Out));
+            }
+            one => then((peer, one)),
+        }
+    }
+}
+
+/// What `iptables-restore` is told: our chain anew, other chains untouched.
+fn script<'a>(jumps: &[&str], blocked: impl Iterator<Item = &'a Rule>) -> String {
+    let jumps: String = jumps.iter().map(|chain| format!("-I {chain} 1 -j {CHAIN}\n")).collect();
+    let rules: String = blocked
+        .map(|(peer, direction)| {
+            // A peer's address is never this namespace's own, so one chain does for both ways.
+            let end = if *direction == Direction::Out { "-d" } else { "-s" };
+            format!("-A {CHAIN} {end} {peer} -j DROP\n")
+        })
+        .collect();
+    format!("*filter\n:{CHAIN} - [0:0]\n{jumps}{rules}COMMIT\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_writes_the_whole_chain() {
+        let peer = |n: u8| IpAddr::from([198, 18, 0, n]);
+        let blocked = BTreeMap::from([((peer(3), Direction::In), 1), ((peer(1), Direction::Out), 2)]);
+        let expected = "*filter\n:PGBENCH-RS - [0:0]\n-I INPUT 1 -j PGBENCH-RS\n\
+                        -A PGBENCH-RS -d 198.18.0.1 -j DROP\n-A PGBENCH-RS -s 198.18.0.3 -j DROP\nCOMMIT\n";
+        assert_eq!(script(&["INPUT"], blocked.keys()), expected);
+        assert_eq!(script(&[], [].iter()), "*filter\n:PGBENCH-RS - [0:0]\nCOMMIT\n");
+    }
+}

@@ -1,0 +1,270 @@
+//! Every version of PostgreSQL that this machine offers: the same cluster, watched, killed and promoted, and the
+//! table of settings held against what its servers say.
+
+use super::fixture::{self, not_run};
+use pgbench_rs::base::clock::Clock;
+use pgbench_rs::base::index::Index;
+use pgbench_rs::base::inventory::Inventory;
+use pgbench_rs::base::units::Time;
+use pgbench_rs::clean;
+use pgbench_rs::cluster::Cluster;
+use pgbench_rs::cluster::node::NodeSpec;
+use pgbench_rs::cluster::template::Template;
+use pgbench_rs::cluster::ways::WaysSpec;
+use pgbench_rs::driver::{self, Setup, Workplace};
+use pgbench_rs::manager::{self, Builtin, Detect, Fence};
+use pgbench_rs::metric::sampled::WAL;
+use pgbench_rs::metric::{Event, Points, Value};
+use pgbench_rs::pg::connect::connect;
+use pgbench_rs::pg::programs::{Installed, Programs};
+use pgbench_rs::pg::settings;
+use pgbench_rs::pg::standby_names::StandbyNames;
+use pgbench_rs::pg::version::Major;
+use pgbench_rs::probe::{Ledger, ledger};
+use pgbench_rs::sampler::{self, Sample};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Those of which it is promised that everything works.
+const PROMISED: [u32; 3] = [15, 17, 18];
+
+/// One of each major version that is installed here.
+fn offered() -> Vec<Programs> {
+    let installed = Installed::find(&[]).unwrap_or_else(|error| panic!("{error}"));
+    let mut seen = BTreeSet::new();
+    let offered: Vec<Programs> = installed.iter().filter(|programs| seen.insert(programs.major())).cloned().collect();
+    for major in PROMISED.map(Major).into_iter().filter(|major| !seen.contains(major)) {
+        not_run(&format!("PostgreSQL {major} as processes"), &format!("apt-get install postgresql-{major}"));
+    }
+    offered
+}
+
+/// A primary `a` and the standbys `s1` and `s2`, of one version.
+struct Lab {
+    _root: tempfile::TempDir,
+    inventory: Arc<Inventory>,
+    cluster: Arc<Cluster>,
+}
+
+impl Lab {
+    async fn start(version: Major) -> Lab {
+        let root = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in("/var/tmp").expect("a directory");
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).expect("chmod");
+        fs::create_dir_all(root.path().join("results")).expect("a directory");
+        let inventory = Inventory::create(
+            &Index::at(root.path().join("state")),
+            &root.path().join("results/inventory.jsonl"),
+            "run-1",
+        );
+        let inventory = inventory.expect("an inventory");
+        let setup = Setup {
+            run: "run-1".to_owned(),
+            installed: Installed::find(&[]).expect("PostgreSQL"),
+            user: driver::server_user(None, false).expect("a user for servers"),
+            inventory: inventory.clone(),
+            work: root.path().join("work"),
+            logs: root.path().join("results/nodes"),
+            start_limit: LIMIT,
+            keep: false,
+        };
+        let place = Workplace::open(setup).await.expect("a work directory");
+        let make = fixture::make(Some(version));
+        let fill = |client: Client| async move { Ok(ledger::prepare(&client).await?) };
+        let template = Template::build(&place, "t", &make, fill).await.expect("a template");
+        let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let node = |name: &str, follows: Option<&str>| NodeSpec {
+            name: name.to_owned(),
+            primary: follows.is_none(),
+            follows: follows.map(str::to_owned),
+            site: None,
+            slot: true,
+            priority: 100,
+            settings: vec![
+                setting("shared_buffers", "16MB"),
+                setting("fsync", "off"),
+                setting("synchronous_standby_names", "ANY 1 (a, s1, s2)"),
+            ],
+            dir: None,
+            make: make.clone(),
+            limits: Default::default(),
+            disk: None,
+        };
+        let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
+        let cluster = Cluster::up(&place, "trial-1", &template, &nodes, &WaysSpec::default())
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(cluster.unconfirmed, [], "settings that {version} does not confirm");
+        Lab { _root: root, inventory, cluster: Arc::new(cluster) }
+    }
+
+    async fn connect(&self, node: &str) -> Client {
+        let host = &self.cluster.node(node).expect("a node").host;
+        connect(host, &self.cluster.login("test"), LIMIT).await.expect("a connection")
+    }
+
+    async fn end(self) {
+        self.cluster.down().await.expect("down");
+        let undone = clean::undo_own(&self.inventory);
+        assert!(undone.errors.is_empty(), "{:?}", undone.errors);
+    }
+}
+
+/// A row of `pg_settings`.
+struct Known {
+    context: String,
+    kind: String,
+    value: String,
+    min: Option<String>,
+    max: Option<String>,
+    words: Option<Vec<String>>,
+}
+
+async fn pg_settings(client: &Client) -> BTreeMap<String, Known> {
+    let sql = "SELECT name, context, vartype, setting, min_val, max_val, enumvals FROM pg_settings \
+               WHERE name NOT LIKE '%.%'";
+    let rows = client.query(sql, &[]).await.expect("pg_settings");
+    let known = |row: &tokio_postgres::Row| Known {
+        context: row.get(1),
+        kind: row.get(2),
+        value: row.get::<_, Option<String>>(3).unwrap_or_default(),
+        min: row.get(4),
+        max: row.get(5),
+        words: row.get(6),
+    };
+    rows.iter().map(|row| (row.get::<_, String>(0), known(row))).collect()
+}
+
+/// Everything in which the table of settings and a server of version `major` do not agree.
+async fn disagreements(client: &Client, major: Major) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let all = pg_settings(client).await;
+    for (name, known) in all.into_iter().filter(|(name, _)| settings::is_judged(name)) {
+        if settings::missing(&name, major).is_some() {
+            wrong.push(format!("{name}: the server has it, the table does not"));
+        }
+        let refused = |value: &str| settings::wrong(&name, value, Some(major)).is_some();
+        if known.context == "internal" {
+            if !refused(&known.value) {
+                wrong.push(format!("{name}: it cannot be set, the table says it can"));
+            }
+            continue;
+        }
+        let words = known.words.iter().flatten();
+        for value in [Some(&known.value), known.min.as_ref(), known.max.as_ref()].into_iter().flatten().chain(words) {
+            if refused(value) {
+                wrong.push(format!("{name}: the server takes {value}, the table does not"));
+            }
+        }
+        // A limit that depends on the build is not in the table.
+        if known.kind != "string" && name != "debug_discard_caches" && !refused("no such value") {
+            wrong.push(format!("{name}: the table takes anything, the server does not"));
+        }
+        let above = known.max.as_ref().and_then(|max| max.parse::<i64>().ok()).map(|max| (max + 1).to_string());
+        if known.kind == "integer" && name != "debug_discard_caches" && !above.is_some_and(|above| refused(&above)) {
+            wrong.push(format!("{name}: the table takes more than the server's {:?}", known.max));
+        }
+    }
+    for name in settings::names().filter(|name| settings::missing(name, major).is_none()) {
+        let there = client.query_one("SELECT current_setting($1, true) IS NOT NULL", &[&name]).await;
+        if !there.expect("current_setting").get::<_, bool>(0) {
+            wrong.push(format!("{name}: the table has it, the server does not"));
+        }
+    }
+    wrong
+}
+
+/// What this version's views do not have of what is sampled.
+fn absent(major: Major) -> BTreeSet<String> {
+    let mut absent: BTreeSet<String> = BTreeSet::from(["pg_stat_wal.wal_fpi_bytes".to_owned()]);
+    let mut lacks = |lacking: bool, view: &str, columns: &[&str]| {
+        absent.extend(columns.iter().filter(|_| lacking).map(|column| format!("{view}.{column}")));
+    };
+    let wal: Vec<&str> = WAL.fields.iter().map(|field| field.name).collect();
+    lacks(major.0 < 14, "pg_stat_wal", &wal);
+    lacks(major.0 >= 18, "pg_stat_wal", &["wal_write", "wal_sync", "wal_write_time", "wal_sync_time"]);
+    let sessions = ["session_time", "active_time", "idle_in_transaction_time", "sessions", "sessions_abandoned"];
+    lacks(major.0 < 14, "pg_stat_database", &sessions);
+    lacks(major.0 < 14, "pg_stat_database", &["sessions_fatal", "sessions_killed"]);
+    lacks(major.0 < 18, "pg_stat_database", &["parallel_workers_to_launch", "parallel_workers_launched"]);
+    absent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_of_settings_is_what_servers_have() {
+    for programs in offered() {
+        let lab = Lab::start(programs.major()).await;
+        let wrong = disagreements(&lab.connect("a").await, programs.major()).await;
+        lab.end().await;
+        assert_eq!(wrong, Vec::<String>::new(), "PostgreSQL {}", programs.version);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_version_is_watched_killed_and_promoted() {
+    for programs in offered() {
+        let (version, lab) = (programs.major(), Lab::start(programs.major()).await);
+        let shown = lab.connect("a").await.query_one("SHOW server_version_num", &[]).await.expect("SHOW");
+        let number: u32 = shown.get::<_, &str>(0).parse().expect("a number");
+        assert_eq!(number / 10_000, version.0);
+        failover(&lab, version).await;
+        lab.end().await;
+    }
+}
+
+/// Kills the primary under the eyes of manager, sampler and ledger.
+async fn failover(lab: &Lab, version: Major) {
+    let (clock, (events, mut told)) = (Clock::start(), mpsc::unbounded_channel());
+    let (points, mut sampled) = Points::channel(10_000);
+    let builtin = Builtin { detect: Detect::default(), fence: Fence::Driver, site: None, automatic: true };
+    let synchronous = StandbyNames::parse("ANY 1 (a, s1, s2)").expect("a value");
+    let manager = manager::Running::start(builtin, lab.cluster.clone(), synchronous, clock, events.clone()).await;
+    let manager = manager.expect("a manager");
+    let (hosts, login) = (lab.cluster.hosts(), |name: &str| lab.cluster.login(name));
+    let sample = Sample { every: Time::ms(100), around_fault: Time::ms(100) };
+    let sampler = sampler::Running::start(hosts.clone(), login("test"), &sample, clock, points.clone(), events.clone());
+    let sampler = sampler.await;
+    let writes = Ledger { writers: 2, rate: 100.0, timeout: Time::s(10), sites: Vec::new() };
+    let ledger = ledger::Running::start(
+        &writes,
+        std::slice::from_ref(&hosts),
+        hosts.clone(),
+        login("test"),
+        clock,
+        events,
+        points,
+    )
+    .await;
+    let ledger = ledger.expect("a ledger");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let fault = clock.elapsed();
+    lab.cluster.node("a").expect("a").kill().await.expect("killed");
+    ledger.fault(fault);
+    let mut story = Vec::new();
+    let repointed = |story: &[Event]| story.iter().any(|event| event.kind == "failover.repointed");
+    let limit = Instant::now() + LIMIT;
+    while !repointed(&story) || clock.elapsed() < fault + Duration::from_secs(3) {
+        assert!(Instant::now() < limit, "no failover of {version}: {story:?}");
+        story.extend(std::iter::from_fn(|| told.try_recv().ok()));
+        while sampled.try_recv().is_ok() {}
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let verdict = ledger.halt().await.verdict().await;
+    let (_, lacking) = sampler.stop().await;
+    let outcome = manager.stop().await;
+    let value =
+        |metric: &str| verdict.iter().find(|v| v.metric == metric && v.subject.is_none()).map(|v: &Value| v.value);
+    assert_eq!(value("ledger.acked_lost"), Some(0.0), "{version}: {verdict:?}");
+    assert!(value("ledger.acked").is_some_and(|acked| acked > 100.0), "{version}: {verdict:?}");
+    assert!(value("failover.write_outage").is_some_and(|outage| outage < 20.0), "{version}: {verdict:?}");
+    assert_ne!(outcome.primary, "a", "{version}: {story:?}");
+    assert_eq!(lacking, absent(version), "{version}: what the sampler did not find");
+    story.extend(std::iter::from_fn(|| told.try_recv().ok()));
+    let failed: Vec<&Event> = story.iter().filter(|event| event.kind == "sampler.view_failed").collect();
+    assert!(failed.is_empty(), "{version}: {failed:?}");
+}
