@@ -46,7 +46,7 @@ pub struct Proof {
     pub killed: usize,
     /// How long it took to get the proof.
     pub took: Duration,
-    /// It is somebody else's server: a command fenced it, and it was seen to take no writes.
+    /// It is somebody else's server: a command fenced it, and it was not seen to take writes.
     pub by_command: bool,
 }
 
@@ -54,7 +54,10 @@ impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Proof { node, data, killed, took, by_command } = self;
         if *by_command {
-            return write!(f, "the command of `{node}` fenced it, and it takes no writes, after {took:.1?}");
+            return write!(
+                f,
+                "the command of `{node}` fenced it, and no login found it taking writes afterwards; after {took:.1?}"
+            );
         }
         write!(
             f,
