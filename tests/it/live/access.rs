@@ -38,7 +38,7 @@ hostssl all certified 127.0.0.1/32 cert
 hostssl all secret 127.0.0.1/32 scram-sha-256
 hostssl all only_tls 127.0.0.1/32 trust
 hostnossl all only_plain 127.0.0.1/32 trust
-host all postgres 127.0.0.1/32 trust
+host all postgres 127.0.0.0/8 trust
 ";
 
 fn at_home(home: &Path, variables: &[(&str, &str)]) -> Environment {
@@ -119,7 +119,7 @@ async fn every_sslmode_against_right_and_wrong_certificates() {
         ("host=localhost sslmode=verify-full sslrootcert=RIGHT", "tls"),
         ("host=localhost sslmode=verify-full sslrootcert=RIGHT sslnegotiation=postgres sslsni=0", "tls"),
         ("host=localhost sslmode=verify-full sslrootcert=RIGHT ssl_max_protocol_version=TLSv1.2", "tls"),
-        ("host=127.0.0.1 sslmode=verify-full sslrootcert=RIGHT", "is for localhost, not for 127.0.0.1"),
+        ("host=127.0.0.1 sslmode=verify-full sslrootcert=RIGHT", "is for localhost, server, not for 127.0.0.1"),
         ("host=127.0.0.1 sslmode=verify-ca sslrootcert=RIGHT", "tls"),
         (
             "host=db.example hostaddr=127.0.0.1 sslmode=verify-full sslrootcert=RIGHT",
@@ -220,7 +220,12 @@ async fn logins_by_certificate_password_file_and_service() {
 async fn unix_sockets_and_local_addresses() {
     let sockets = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir().unwrap();
     super::fixture::open_to_all(sockets.path());
-    let server = Primary::start(&["fsync=off", &format!("unix_socket_directories={}", sockets.path().display())]);
+    let settings = ["fsync=off", &format!("unix_socket_directories={}", sockets.path().display())];
+    let server = Primary::start_with(&settings, |data| {
+        // In place, so that it stays the server user's own.
+        let rules = "local all all trust\nhost all all 127.0.0.0/8 trust\n";
+        std::fs::write(data.join("pg_hba.conf"), rules).unwrap();
+    });
     let around = at_home(sockets.path(), &[("PGHOST", sockets.path().to_str().unwrap())]);
     holds(&server, &around, &[("", "plain"), ("sslmode=require", "plain"), ("host=/nowhere", "/nowhere/.s.PGSQL.")])
         .await;
@@ -442,7 +447,7 @@ async fn what_is_done_to_it_is_done_by_its_commands() {
 
     drop(server);
     let proof = node.fence().await.unwrap().to_string();
-    assert!(proof.starts_with("the command of `a` fenced it, and it takes no writes"), "{proof}");
+    assert!(proof.starts_with("the command of `a` fenced it"), "{proof}");
     let error = node.start().await.unwrap_err().to_string();
     assert!(error.starts_with("node `a` did not start within") && error.contains("onnection refused"), "{error}");
     let late = External { kill: Some("sleep 60".to_owned()), stop: Some("sleep 60".to_owned()), ..none };
