@@ -47,7 +47,6 @@ pub struct Proof {
     pub killed: usize,
     /// How long it took to get the proof.
     pub took: Duration,
-<<<<<<< HEAD
 }
 
 /// How it is known that nothing of a server is left.
@@ -64,28 +63,18 @@ pub enum Evidence {
         /// The status with which it ended.
         exit_code: Option<i64>,
     },
-    /// It is somebody else's server: a command fenced it, and it was seen to take no writes.
-    Command,
-=======
     /// It is somebody else's server: a command fenced it, and it was not seen to take writes.
-    pub by_command: bool,
->>>>>>> access
+    Command,
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-<<<<<<< HEAD
         let Proof { node, evidence, killed, took } = self;
         if let Evidence::Command = evidence {
-            return write!(f, "the command of `{node}` fenced it, and it takes no writes, after {took:.1?}");
-=======
-        let Proof { node, data, killed, took, by_command } = self;
-        if *by_command {
             return write!(
                 f,
                 "the command of `{node}` fenced it, and no login found it taking writes afterwards; after {took:.1?}"
             );
->>>>>>> access
         }
         write!(f, "no process of `{node}` is left: ")?;
         match evidence {
