@@ -189,6 +189,9 @@ impl Drop for Lab {
         for stat in self.processes() {
             let _ = stat.identity.signal(Signal::SIGKILL);
         }
+        if std::thread::panicking() {
+            let _ = self.program(&["clean", "--kept"]).output();
+        }
     }
 }
 

@@ -448,7 +448,7 @@ async fn only_what_bears_the_label_is_removed() {
     lab.end().await;
     assert_eq!(docker(&["inspect", "-f", "{{.State.Running}}", &other]), "true");
     docker(&["network", "inspect", &other]);
-    docker(&["rm", "-f", &other]);
+    docker(&["rm", "-f", "-v", &other]);
     docker(&["volume", "rm", &other]);
     docker(&["network", "rm", &other]);
 }

@@ -69,7 +69,8 @@ impl Bystanders {
 
 impl Drop for Bystanders {
     fn drop(&mut self) {
-        for args in [["rm", "-f"], ["volume", "rm"], ["network", "rm"]] {
+        // The image has a volume of its own, which has no name.
+        for args in [&["rm", "-f", "-v"][..], &["volume", "rm"], &["network", "rm"]] {
             let _ = Command::new("docker").args(args).arg(&self.0).output();
         }
     }
@@ -176,7 +177,8 @@ fn containers_killed_within_a_partition() {
     assert_eq!(cleaned["errors"], json!([]));
     let mut undone = words(&cleaned, "undone");
     let mut expected = others;
-    (undone.sort(), expected.sort());
+    undone.sort();
+    expected.sort();
     assert_eq!(undone, expected);
     assert_eq!(labelled(&run), "");
     assert_gone(&things);
