@@ -15,6 +15,8 @@ use crate::driver::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
 use crate::driver::port::Port;
 use crate::driver::start::{StartError, accepts_login, log_tail};
 use crate::driver::{Shutdown, Workplace};
+use crate::net::filter::Filter;
+use crate::net::namespace::NetNs;
 use crate::pg::Host;
 use bollard::models::{ContainerCreateBody, HostConfig, NetworkingConfig};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
@@ -47,6 +49,8 @@ pub struct ContainerServer {
     image: String,
     limits: Limits,
     at: At,
+    /// Which packets vanish; absent where it uses the network of the engine's host.
+    filter: Option<Arc<Filter>>,
     made: OnceCell<()>,
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
@@ -92,6 +96,7 @@ impl ContainerServer {
             dock: dock.clone(),
             image: image.id.clone(),
             limits,
+            filter: dock.lan.is_some().then(|| Arc::new(Filter::of_container(dock.place.setup.inventory.clone()))),
             at,
             made: OnceCell::new(),
             starting: tokio::sync::Mutex::new(()),
@@ -136,7 +141,7 @@ impl ContainerServer {
         let running = self.launch().await.map_err(|source| error(source.to_string()))?;
         let ready = tokio::select! {
             end = running.ended() => Err(end.in_words()),
-            ready = accepts_login(&self.host, self.place()) => ready,
+            ready = self.ready() => ready,
         };
         match ready {
             Ok(()) => {
@@ -153,6 +158,17 @@ impl ContainerServer {
                 }
             }
         }
+    }
+
+    /// What was cut off stays cut off, in the network namespace that this start has made; then waits for a login.
+    async fn ready(&self) -> Result<(), String> {
+        if let Some(filter) = &self.filter
+            && let Some(path) = self.network_namespace().await.map_err(|error| error.to_string())?
+        {
+            let entered = filter.enter(NetNs::at(path)).await;
+            entered.map_err(|error| format!("its network is not as it is to be: {error}"))?;
+        }
+        accepts_login(&self.host, self.place()).await
     }
 
     async fn launch(&self) -> Result<Arc<Running>, EngineError> {
@@ -312,6 +328,11 @@ impl ContainerServer {
     pub async fn reconnect(&self) -> Result<(), SignalError> {
         let (Some(lan), At::Lan(address)) = (&self.dock.lan, &self.at) else { return Ok(()) };
         lan.connect(&self.name, *address).await.map_err(|source| self.failed(source))
+    }
+
+    /// Which packets vanish on their way to it and from it; absent where it uses the network of the engine's host.
+    pub fn filter(&self) -> Option<&Arc<Filter>> {
+        self.filter.as_ref()
     }
 
     /// The network namespace of its container on the engine's machine, for the packet filter; absent while it does

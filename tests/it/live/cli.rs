@@ -2,6 +2,7 @@
 
 mod commands;
 mod disk;
+mod engine;
 mod everything;
 mod interrupt;
 mod keep;

@@ -4,6 +4,7 @@ mod access;
 mod cli;
 mod disks;
 mod docker;
+mod faults;
 mod fixture;
 mod load;
 mod manager;
