@@ -2,9 +2,11 @@
 
 mod access;
 mod cli;
+mod containers;
 mod disks;
 mod docker;
 mod fixture;
+mod lab;
 mod load;
 mod manager;
 mod net;
