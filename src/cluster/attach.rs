@@ -71,7 +71,8 @@ impl Cluster {
     /// Checks the role, and returns the settings that do not hold.
     async fn is_as_said(&self, spec: &NodeSpec, node: &Node) -> Result<Vec<Mismatch>, BuildError> {
         let client = connect(&node.host, &self.login("pgbench-rs verify"), CONNECT_LIMIT).await?;
-        let row = client.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(sql(node, "asking for its role"))?;
+        let row =
+            client.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(sql(node, "asking for its role"))?;
         let (wanted, found) = match (spec.primary, row.get::<_, bool>(0)) {
             (true, true) => ("primary", "a standby"),
             (false, false) => ("standby", "a primary"),

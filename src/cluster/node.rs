@@ -119,6 +119,11 @@ impl Node {
         self.server.external().is_some()
     }
 
+    /// Whether its scenario names a command that promotes it.
+    pub fn can_promote(&self) -> bool {
+        self.server.external().is_some_and(|server| server.can_promote())
+    }
+
     /// Promotes it by the command that its scenario names; `None` when it names none.
     pub async fn promote(&self, limit: Duration) -> Option<Result<Duration, SignalError>> {
         self.server.external()?.promote(limit).await

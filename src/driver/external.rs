@@ -226,6 +226,11 @@ impl ExternalServer {
         }
     }
 
+    /// Whether there is a command `promote`.
+    pub fn can_promote(&self) -> bool {
+        self.commands.promote.is_some()
+    }
+
     /// Runs the command `promote`; without one `None`, and SQL is the way.
     pub async fn promote(&self, limit: Duration) -> Option<Result<Duration, SignalError>> {
         let command = self.commands.promote.as_ref()?;

@@ -187,13 +187,7 @@ async fn trials(
 }
 
 /// One trial after the other; how to connect to servers that were left up.
-async fn each(
-    lab: &mut Lab,
-    writer: &mut Writer,
-    plan: &Plan,
-    stop: &Stop,
-    keep: bool,
-) -> anyhow::Result<Vec<String>> {
+async fn each(lab: &mut Lab, writer: &mut Writer, plan: &Plan, stop: &Stop, keep: bool) -> anyhow::Result<Vec<String>> {
     for variant in &plan.variants {
         if stop.asked() {
             return Ok(Vec::new());

@@ -3,6 +3,7 @@
 mod commands;
 mod disk;
 mod everything;
+mod external;
 mod interrupt;
 mod keep;
 mod kill;
