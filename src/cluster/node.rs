@@ -53,9 +53,11 @@ pub struct Node {
     pub priority: u32,
     /// Whether it uses a physical replication slot when it follows another.
     pub slot: bool,
+    /// Whether it was the primary when the cluster started.
+    pub began_as_primary: bool,
     /// Where it listens.
     pub host: Host,
-    /// Its data directory.
+    /// Its data directory; empty of a server that somebody else runs.
     pub dir: PathBuf,
     server: Server,
     pub(super) disk: Option<Disk>,
@@ -101,6 +103,7 @@ impl Node {
             site: spec.site.clone(),
             priority: spec.priority,
             slot: spec.slot,
+            began_as_primary: spec.primary,
             host: server.host().clone(),
             dir,
             server,
@@ -111,6 +114,21 @@ impl Node {
 
     pub(super) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Whether somebody else runs it.
+    pub fn is_external(&self) -> bool {
+        self.server.external().is_some()
+    }
+
+    /// Whether its scenario names a command that promotes it.
+    pub fn can_promote(&self) -> bool {
+        self.server.external().is_some_and(|server| server.can_promote())
+    }
+
+    /// Promotes it by the command that its scenario names; `None` when it names none.
+    pub async fn promote(&self, limit: Duration) -> Option<Result<Duration, SignalError>> {
+        self.server.external()?.promote(limit).await
     }
 
     /// Kills (SIGKILL) every process of it; see [`Server::kill`].
@@ -217,8 +235,12 @@ impl Node {
         ])
     }
 
-    /// Whether it starts as a standby: `standby.signal` is there.
+    /// Whether it starts as a standby: `standby.signal` is there. Of a server that somebody else runs only its role at
+    /// the beginning is known.
     pub fn is_standby_on_disk(&self) -> bool {
+        if self.is_external() {
+            return !self.began_as_primary;
+        }
         self.dir.join("standby.signal").exists()
     }
 
