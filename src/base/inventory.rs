@@ -109,6 +109,13 @@ pub enum Thing {
         /// Its directory.
         path: PathBuf,
     },
+    /// Tables in a database of servers that somebody else runs. Only the run itself can log in there and drop them.
+    Tables {
+        /// Their names, as SQL lists them.
+        names: String,
+        /// The database, in words and without a password.
+        database: String,
+    },
 }
 
 impl Thing {
@@ -130,6 +137,7 @@ impl fmt::Display for Thing {
             Thing::Device { name } => write!(f, "network device {name}"),
             Thing::Mount { path } => write!(f, "mount {}", path.display()),
             Thing::Cgroup { path } => write!(f, "control group {}", path.display()),
+            Thing::Tables { names, database } => write!(f, "perhaps in {database}: DROP TABLE IF EXISTS {names}"),
         }
     }
 }

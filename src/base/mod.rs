@@ -13,6 +13,7 @@ pub mod histogram;
 pub mod hunt;
 pub mod index;
 pub mod inventory;
+pub mod mask;
 pub mod near;
 pub mod proc;
 pub mod ranges;

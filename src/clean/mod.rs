@@ -107,6 +107,11 @@ impl PastRun {
         let mut estate = Estate::open(&self.inventory)?;
         let contents = estate.contents()?;
         let undone = undo(&contents, kept, |id| estate.gone(id));
+        // Tables are for their owner to drop: he was told, and that is all that can be done from here.
+        let tables = |entry: &&Entry| matches!(entry.thing, Thing::Tables { .. }) && !entry.gone;
+        for entry in contents.entries.iter().filter(tables) {
+            estate.gone(entry.id)?;
+        }
         let on_engine = |entry: &Entry| matches!(entry.thing, Thing::Labelled { .. }) && !entry.gone;
         let after = estate.contents()?;
         if remains(&after).is_empty() && !after.entries.iter().any(on_engine) {
@@ -205,6 +210,8 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
             Thing::Directory { path, within, .. } => undo_directory(path, within, contents, &mut blocked, &mut undone),
             Thing::Process { .. } | Thing::Command { .. } => left.is_empty(),
             Thing::Labelled { engine } => undo_labelled(engine, contents, &mut undone),
+            // The run that made them says why it could not drop them.
+            Thing::Tables { .. } => false,
             Thing::Namespace { .. } | Thing::Device { .. } | Thing::Mount { .. } | Thing::Cgroup { .. } => {
                 undo_of_system(&entry.thing, contents, left.is_empty(), &mut blocked, &mut undone)
             }

@@ -12,6 +12,8 @@ pub(super) fn exists(thing: &Thing) -> bool {
         Thing::Device { name } => lan::device_exists(name),
         Thing::Mount { path } => mount::is_mounted(path),
         Thing::Cgroup { path } => path.exists(),
+        // Whether they are still there cannot be asked from here.
+        Thing::Tables { .. } => true,
         _ => false,
     }
 }
@@ -52,7 +54,7 @@ pub(super) fn in_order(mut entries: Vec<&Entry>) -> Vec<&Entry> {
     entries.reverse();
     entries.sort_by_key(|entry| match entry.thing {
         Thing::Process { .. } | Thing::Command { .. } => 0,
-        Thing::Labelled { .. } => 1,
+        Thing::Labelled { .. } | Thing::Tables { .. } => 1,
         Thing::Mount { .. } => 2,
         Thing::Cgroup { .. } => 3,
         Thing::Namespace { .. } => 4,

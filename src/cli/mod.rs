@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod source;
 
+use crate::base::mask::mask;
 use crate::driver::start::whole;
 use crate::record::Record;
 use crate::scenario::ScenarioErrors;
@@ -81,7 +82,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         // Nobody is left to tell when stderr is closed.
-        let _ = writeln!(std::io::stderr(), "error: {}", whole(error.as_ref()));
+        let _ = writeln!(std::io::stderr(), "error: {}", mask(&whole(error.as_ref())));
         ExitCode::from(if error.is::<Usage>() || error.is::<ScenarioErrors>() { 2 } else { 4 })
     })
 }

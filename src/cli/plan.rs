@@ -1,6 +1,7 @@
 //! `pgbench-rs plan`: everything that a run would do; does nothing.
 
 use super::source::ScenarioArgs;
+use crate::base::mask::{mask, mask_json};
 use crate::plan::expand;
 use clap::Args;
 use std::io::Write;
@@ -23,10 +24,11 @@ impl Plan {
         let plan = expand(&document);
         let mut out = std::io::stdout().lock();
         if self.json {
-            let both = serde_json::json!({"plan": plan, "estimate": plan.estimate()});
+            let mut both = serde_json::json!({"plan": plan, "estimate": plan.estimate()});
+            mask_json(&mut both);
             writeln!(out, "{}", serde_json::to_string_pretty(&both)?)?;
         } else {
-            write!(out, "{plan}")?;
+            write!(out, "{}", mask(&plan.to_string()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -103,6 +103,19 @@ pub enum BuildError {
         /// The standby's log, where it is kept here.
         log: Option<PathBuf>,
     },
+    /// A server that somebody else runs is not what the scenario says.
+    #[error(
+        "node `{node}` is to be a {wanted}, and its server is {found}\n\
+         hint: let its `role` and `conninfo` agree; after a promotion nobody makes the old primary a standby again"
+    )]
+    Role {
+        /// The node.
+        node: String,
+        /// Its role in the scenario.
+        wanted: &'static str,
+        /// What its server says.
+        found: &'static str,
+    },
     /// Loading the data failed.
     #[error("template `{template}` could not be filled: {source}")]
     Fill {
@@ -316,13 +329,13 @@ impl Cluster {
     }
 }
 
-fn sql(node: &Node, what: &'static str) -> impl FnOnce(tokio_postgres::Error) -> BuildError + use<> {
+pub(super) fn sql(node: &Node, what: &'static str) -> impl FnOnce(tokio_postgres::Error) -> BuildError + use<> {
     let node = node.name.clone();
     move |source| BuildError::Sql { node, what, source }
 }
 
 /// The nodes in the order in which they can start: each after the one it follows.
-fn in_order(nodes: &[NodeSpec]) -> Result<Vec<&NodeSpec>, BuildError> {
+pub(super) fn in_order(nodes: &[NodeSpec]) -> Result<Vec<&NodeSpec>, BuildError> {
     let wrong = |text: String| Err(BuildError::Topology(text));
     let mut ordered: Vec<&NodeSpec> = nodes.iter().filter(|node| node.primary).collect();
     match ordered.as_slice() {

@@ -8,6 +8,7 @@
 //! <logs>/<trial>/<node>/postgresql.log
 //! ```
 
+mod attach;
 pub mod build;
 mod disks;
 mod network;
@@ -122,6 +123,11 @@ impl Cluster {
         self.nodes.iter().find(|node| node.name == name)
     }
 
+    /// Whether somebody else runs its servers.
+    pub fn is_external(&self) -> bool {
+        self.nodes.iter().any(|node| node.is_external())
+    }
+
     /// The settings that differ from the server's defaults: `setting` where all nodes agree, else `node.setting`.
     pub async fn settings(&self) -> Result<BTreeMap<String, String>, BuildError> {
         let mut all = Vec::new();
@@ -134,10 +140,14 @@ impl Cluster {
     }
 
     /// Stops all servers at once, frozen ones too, and removes their directories. Goes on after an
-    /// error. Does nothing after [`Cluster::keep`]; may be called again.
+    /// error. Does nothing after [`Cluster::keep`]; may be called again. Servers of somebody else's are given back
+    /// as they were.
     pub async fn down(&self) -> Result<(), DownError> {
         if self.kept.load(Ordering::Relaxed) {
             return Ok(());
+        }
+        if self.is_external() {
+            return self.give_back().await;
         }
         let mut errors = Vec::new();
         for node in self.nodes.iter().rev() {

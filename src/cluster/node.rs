@@ -1,7 +1,9 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
 use super::disks::Disk;
-use crate::driver::docker::Limits;
+use crate::base::units::Size;
+use crate::driver::docker::stats::Stats;
+use crate::driver::docker::{Engine, Limits};
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
 use crate::driver::{Make, Part, Server, Shutdown};
@@ -51,9 +53,11 @@ pub struct Node {
     pub priority: u32,
     /// Whether it uses a physical replication slot when it follows another.
     pub slot: bool,
+    /// Whether it was the primary when the cluster started.
+    pub began_as_primary: bool,
     /// Where it listens.
     pub host: Host,
-    /// Its data directory.
+    /// Its data directory; empty of a server that somebody else runs.
     pub dir: PathBuf,
     server: Server,
     pub(super) disk: Option<Disk>,
@@ -99,6 +103,7 @@ impl Node {
             site: spec.site.clone(),
             priority: spec.priority,
             slot: spec.slot,
+            began_as_primary: spec.primary,
             host: server.host().clone(),
             dir,
             server,
@@ -109,6 +114,21 @@ impl Node {
 
     pub(super) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Whether somebody else runs it.
+    pub fn is_external(&self) -> bool {
+        self.server.external().is_some()
+    }
+
+    /// Whether its scenario names a command that promotes it.
+    pub fn can_promote(&self) -> bool {
+        self.server.external().is_some_and(|server| server.can_promote())
+    }
+
+    /// Promotes it by the command that its scenario names; `None` when it names none.
+    pub async fn promote(&self, limit: Duration) -> Option<Result<Duration, SignalError>> {
+        self.server.external()?.promote(limit).await
     }
 
     /// Kills (SIGKILL) every process of it; see [`Server::kill`].
@@ -164,6 +184,32 @@ impl Node {
         self.server.own_end()
     }
 
+    /// Whether it is a container.
+    pub fn is_container(&self) -> bool {
+        self.server.container().is_some()
+    }
+
+    /// What its container has used since it was started; nothing of a node that is none. See
+    /// [`ContainerServer::stats`](crate::driver::docker::ContainerServer::stats).
+    pub async fn stats(&self) -> Option<Result<Stats, SignalError>> {
+        Some(self.server.container()?.stats().await)
+    }
+
+    /// The engine that its container is on.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.server.container().map(|container| container.engine())
+    }
+
+    /// Memory that its container may use, where that is limited.
+    pub fn memory_limit(&self) -> Option<Size> {
+        self.server.container()?.limits().memory
+    }
+
+    /// The run that it belongs to.
+    pub fn run(&self) -> &str {
+        &self.server.place().setup.run
+    }
+
     /// The server's own log, where it is kept here.
     pub fn log(&self) -> Option<&std::path::Path> {
         self.server.log()
@@ -189,8 +235,12 @@ impl Node {
         ])
     }
 
-    /// Whether it starts as a standby: `standby.signal` is there.
+    /// Whether it starts as a standby: `standby.signal` is there. Of a server that somebody else runs only its role at
+    /// the beginning is known.
     pub fn is_standby_on_disk(&self) -> bool {
+        if self.is_external() {
+            return !self.began_as_primary;
+        }
         self.dir.join("standby.signal").exists()
     }
 

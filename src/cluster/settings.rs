@@ -111,8 +111,8 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mismatch { node, setting, wanted, found } = self;
         match found {
-            Some(found) => write!(f, "node `{node}`: {setting} was set to `{wanted}` and is `{found}`"),
-            None => write!(f, "node `{node}`: {setting} was set to `{wanted}` and is not known to the server"),
+            Some(found) => write!(f, "node `{node}`: {setting} should be `{wanted}` and is `{found}`"),
+            None => write!(f, "node `{node}`: {setting} should be `{wanted}` and is not known to the server"),
         }
     }
 }

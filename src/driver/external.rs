@@ -9,11 +9,13 @@ use super::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
 use super::start::{StartError, whole};
 use super::{Part, Shutdown, Workplace};
 use crate::base::exec::{Command, CommandError};
+use crate::base::mask::mask;
 use crate::base::wait::{self, Poll, WaitError};
 use crate::pg::Host;
 use crate::pg::connect::{ConnectError, connect, in_words};
 use crate::pg::conninfo::{self, ConninfoError, Environment};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ const EVERY: Duration = Duration::from_millis(50);
 const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// `driver = { kind = "external", … }`: how to reach a server, and what may be done to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct External {
     /// A connection string by libpq's rules.
@@ -52,6 +54,30 @@ pub struct External {
     /// Command after which it acknowledges no write, whatever it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<String>,
+}
+
+impl External {
+    /// The command of that name, if there is one.
+    pub fn command(&self, name: &str) -> Option<&str> {
+        let command = match name {
+            "promote" => &self.promote,
+            "kill" => &self.kill,
+            "start" => &self.start,
+            "stop" => &self.stop,
+            "freeze" => &self.freeze,
+            "thaw" => &self.thaw,
+            "fence" => &self.fence,
+            _ => &None,
+        };
+        command.as_deref()
+    }
+}
+
+/// Without what may hold a password.
+impl fmt::Debug for External {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("External").field("conninfo", &mask(&self.conninfo)).finish_non_exhaustive()
+    }
 }
 
 /// A server of somebody else's.
@@ -198,6 +224,11 @@ impl ExternalServer {
             Ok(Ok(row)) => row.get::<_, &str>(0) == "off",
             _ => false,
         }
+    }
+
+    /// Whether there is a command `promote`.
+    pub fn can_promote(&self) -> bool {
+        self.commands.promote.is_some()
     }
 
     /// Runs the command `promote`; without one `None`, and SQL is the way.

@@ -2,10 +2,12 @@
 //! anything is made.
 
 use super::docker::{ContainerServer, Dock, DockError, Image, Limits};
+use super::external::{External, ExternalServer};
 use super::process::ProcessServer;
 use super::{Server, Workplace};
 use crate::base::exec::CommandError;
 use crate::net::lan::Attached;
+use crate::pg::conninfo::ConninfoError;
 use crate::pg::control;
 use crate::pg::programs::Programs;
 use crate::pg::version::{Major, Version};
@@ -25,6 +27,13 @@ pub enum Make {
         /// The image.
         image: Arc<Image>,
     },
+    /// Nothing: somebody else runs it.
+    External {
+        /// How it is reached, and what may be done to it.
+        settings: Arc<External>,
+        /// The version that it said it has.
+        version: Version,
+    },
 }
 
 /// Why a server could not be made.
@@ -39,6 +48,17 @@ pub enum MakeError {
     /// There is no port for it.
     #[error("no port can be had: {0}")]
     Port(io::Error),
+    /// The connection string of a server of somebody else's.
+    #[error("node `{node}`: {source}")]
+    Conninfo {
+        /// The node.
+        node: String,
+        /// What is wrong with it.
+        source: ConninfoError,
+    },
+    /// There is nothing to make of a server that somebody else runs.
+    #[error("a data directory of somebody else's server is not made here")]
+    NotOurs,
 }
 
 impl Make {
@@ -47,6 +67,7 @@ impl Make {
         match self {
             Make::Process(programs) => programs.version,
             Make::Docker { image, .. } => image.version,
+            Make::External { version, .. } => *version,
         }
     }
 
@@ -60,6 +81,7 @@ impl Make {
         match self {
             Make::Process(programs) => format!("process {}", programs.dir.display()),
             Make::Docker { dock, image } => format!("docker {} {}", dock.engine.name(), image.id),
+            Make::External { .. } => "external".to_owned(),
         }
     }
 
@@ -68,6 +90,7 @@ impl Make {
         match self {
             Make::Process(programs) => programs.version.major.to_string(),
             Make::Docker { image, .. } => format!("image{}", image.version.major),
+            Make::External { .. } => "external".to_owned(),
         }
     }
 
@@ -80,6 +103,7 @@ impl Make {
                 control::initdb(programs, setup.user.as_ref(), superuser, pwfile, dir, &setup.inventory).await?;
             }
             Make::Docker { dock, image } => dock.initdb(image, pwfile, dir).await?,
+            Make::External { .. } => return Err(MakeError::NotOurs),
         }
         Ok(())
     }
@@ -101,6 +125,10 @@ impl Make {
             }
             Make::Docker { dock, image } => {
                 Server::Container(ContainerServer::new(dock, name, image, limits, data, log)?)
+            }
+            Make::External { settings, .. } => {
+                let server = ExternalServer::new(place.clone(), name, settings);
+                Server::External(server.map_err(|source| MakeError::Conninfo { node: name.to_owned(), source })?)
             }
         })
     }

@@ -50,14 +50,25 @@ pub enum Driver {
     Process(Process),
     /// Containers of a Docker engine.
     Docker(docker::Docker),
+    /// Servers that somebody else runs.
+    External(external::External),
 }
 
 impl Driver {
+    /// The settings of a server that somebody else runs.
+    pub fn external(&self) -> Option<&external::External> {
+        match self {
+            Driver::Process(_) | Driver::Docker(_) => None,
+            Driver::External(external) => Some(external),
+        }
+    }
+
     /// Its kind, as written.
     pub fn name(&self) -> &'static str {
         match self {
             Driver::Process(_) => "process",
             Driver::Docker(_) => "docker",
+            Driver::External(_) => "external",
         }
     }
 }

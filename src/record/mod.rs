@@ -15,7 +15,6 @@
 //! A value that is not known is absent; it is never written as 0. Passwords are masked in all that is written.
 
 pub mod host;
-pub mod mask;
 pub mod outline;
 mod read;
 mod row;
@@ -111,6 +110,9 @@ pub struct Server {
     /// The version of the container engine and of its interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
+    /// How a server that somebody else runs is reached, its password masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conninfo: Option<String>,
 }
 
 /// How a run ended.

@@ -1,9 +1,9 @@
 //! Writing: `run.json` is replaced as a whole, the CSV files grow by whole trials, and all of it is on disk
 //! before the next trial starts.
 
-use super::mask::{mask, mask_command, mask_json};
 use super::{EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, TrialRow, host};
 use crate::base::clock::Clock;
+use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
 use crate::sink::{Accounting, WriteError};
@@ -60,6 +60,12 @@ fn drivers(plan: &Plan) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// Whether servers share the machine with load and probes; of servers that somebody else runs this is not known here.
+fn colocated(plan: &Plan) -> bool {
+    let nodes = plan.variants.iter().flat_map(|variant| variant.scenario.nodes());
+    nodes.into_iter().all(|node| node.driver.external().is_none())
+}
+
 /// A results folder that is being written.
 #[derive(Debug)]
 pub struct Writer {
@@ -89,7 +95,7 @@ impl Writer {
             sets: opening.sets.iter().map(|set| mask(set)).collect(),
             scenario_text: mask(opening.scenario_text),
             host: host::facts(opening.work),
-            colocated: true,
+            colocated: colocated(opening.plan),
             driver: drivers(opening.plan),
             servers: Vec::new(),
             settings: Default::default(),

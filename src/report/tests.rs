@@ -30,6 +30,7 @@ impl Lab {
                 bindir: Some("/usr/bin".into()),
                 image: None,
                 engine: None,
+                conninfo: None,
             }],
             settings: Default::default(),
             absent: Default::default(),

@@ -2,20 +2,26 @@
 //! out before anything is made, so that what is missing is said at once.
 
 use super::progress::Progress;
+use crate::base::mask::mask;
 use crate::driver::docker::{Dock, Docker, Image};
+use crate::driver::external::{External, ExternalServer};
 use crate::driver::{Driver, Make, Workplace};
+use crate::pg::connect::{connect, in_words};
 use crate::pg::programs::Installed;
 use crate::pg::settings;
-use crate::pg::version::Major;
+use crate::pg::version::{Major, Version};
 use crate::plan::Plan;
 use crate::record;
 use crate::scenario::Scenario;
 use crate::scenario::topology::NodePlan;
 use anyhow::{Context, bail};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The version of an image whose name says none: the newest that this program knows.
 const NEWEST: Major = Major(*settings::KNOWN.end());
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// All makes of a plan.
 pub struct Makes(Vec<(Driver, Option<Major>, Make)>);
@@ -39,6 +45,7 @@ impl Makes {
                     right_version(&image, node.version)?;
                     Make::Docker { dock, image: Arc::new(image) }
                 }
+                Driver::External(settings) => external(&node, settings, place, progress).await?,
             };
             makes.0.push((node.driver.clone(), node.version, make));
         }
@@ -81,13 +88,21 @@ fn server(make: &Make) -> record::Server {
     let version = make.version().to_string();
     match make {
         Make::Process(programs) => {
-            record::Server { version, bindir: Some(programs.dir.clone()), image: None, engine: None }
+            record::Server { version, bindir: Some(programs.dir.clone()), image: None, engine: None, conninfo: None }
         }
         Make::Docker { dock, image } => record::Server {
             version,
             bindir: None,
             image: Some(format!("{} ({})", image.reference, image.identity())),
             engine: Some(dock.engine.version().to_string()),
+            conninfo: None,
+        },
+        Make::External { settings, .. } => record::Server {
+            version,
+            bindir: None,
+            image: None,
+            engine: None,
+            conninfo: Some(mask(&settings.conninfo)),
         },
     }
 }
@@ -107,6 +122,34 @@ async fn dock(
     let dock = Dock::open(place, docker).await?;
     docks.push((where_it_is, dock.clone()));
     Ok(dock)
+}
+
+/// A server that somebody else runs, with the version that it says it has. It is started when it does not answer and
+/// a command for that is named.
+async fn external(
+    node: &NodePlan,
+    settings: &External,
+    place: &Arc<Workplace>,
+    progress: &Progress,
+) -> anyhow::Result<Make> {
+    let name = &node.name;
+    progress.doing(&format!("connecting to the server of `{name}`"));
+    let server = ExternalServer::new(place.clone(), name, settings).with_context(|| format!("node `{name}`"))?;
+    for note in &server.notes {
+        progress.say(&format!("note on the conninfo of `{name}`: {note}"));
+    }
+    server.start().await?;
+    let client = connect(&server.host, &place.login("pgbench-rs version"), CONNECT_LIMIT).await?;
+    let asked = client.query_one("SELECT current_setting('server_version_num')::int8", &[]).await;
+    let row = asked.map_err(|error| anyhow::anyhow!("node `{name}`: asking for its version: {}", in_words(&error)))?;
+    let number = u32::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+    let version = Version { major: number / 10_000, minor: number % 10_000 };
+    match node.version {
+        Some(wanted) if wanted.0 != version.major => bail!(
+            "the server of `{name}` is PostgreSQL {version}, and version {wanted} was asked for\n\n             hint: leave `postgres.version` out; the version of a server that somebody else runs is what it is"
+        ),
+        _ => Ok(Make::External { settings: Arc::new(settings.clone()), version }),
+    }
 }
 
 fn right_version(image: &Image, wanted: Option<Major>) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! The run: what a plan says, done on this machine. The only room with effects beyond its own files, and
 //! the one loop that reads like the manual: for each trial up, phases, down, write.
 
+mod guests;
 mod makes;
 mod parts;
 mod progress;
@@ -24,6 +25,7 @@ use crate::record::{self, Outline, RunStatus, Writer};
 use crate::report::summarize;
 use crate::scenario::{Scenario, Source};
 use anyhow::{Context, bail};
+use guests::Guests;
 use makes::Makes;
 use progress::{Progress, tell};
 use signals::Stop;
@@ -31,6 +33,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// A variant whose first trials fail, this many of them, is given up: a setting that keeps a server from
 /// starting does so every time.
@@ -75,6 +78,8 @@ struct Lab {
     makes: Makes,
     templates: BTreeMap<Need, Template>,
     progress: Arc<Progress>,
+    /// What was made on servers that somebody else runs.
+    guests: Mutex<Guests>,
     /// Folder of the results.
     dir: PathBuf,
     run_id: String,
@@ -169,11 +174,20 @@ async fn trials(
         place,
         makes,
         templates: BTreeMap::new(),
+        guests: Mutex::default(),
         progress,
         dir: writer.dir().to_owned(),
         run_id: writer.run_id().to_owned(),
         outline: writer.plan().clone(),
     };
+    let kept = each(&mut lab, writer, plan, stop, keep).await;
+    // Also when something failed.
+    lab.guests.lock().await.leave(&lab.place, &lab.progress).await;
+    kept
+}
+
+/// One trial after the other; how to connect to servers that were left up.
+async fn each(lab: &mut Lab, writer: &mut Writer, plan: &Plan, stop: &Stop, keep: bool) -> anyhow::Result<Vec<String>> {
     for variant in &plan.variants {
         if stop.asked() {
             return Ok(Vec::new());
@@ -192,7 +206,7 @@ async fn trials(
         let ended = if hopeless.is(trial.variant) {
             trial::Ended::not_run(format!("not run: the first {GIVE_UP} trials of this variant failed"))
         } else {
-            trial::run(&lab, variant, trial, stop, keep && last).await
+            trial::run(lab, variant, trial, stop, keep && last).await
         };
         hopeless.count(trial.variant, ended.failed());
         if let Some(settings) = &ended.settings {
@@ -228,6 +242,9 @@ impl Hopeless {
 impl Lab {
     /// Makes the template that a scenario needs, unless it is there.
     async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
+        if scenario.is_external() {
+            return Ok(());
+        }
         let make = self.makes.of_all(scenario)?.clone();
         let need = need(scenario, &make);
         if self.templates.contains_key(&need) {

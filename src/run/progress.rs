@@ -1,5 +1,6 @@
 //! What a person sees while a run goes on, on stderr: one moving line on a terminal, plain lines elsewhere.
 
+use crate::base::mask::mask;
 use crate::base::units::{counted, human};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -130,5 +131,5 @@ impl Progress {
 /// Writes a line to stderr. `eprintln!` would panic when nobody reads it any more (the terminal was closed,
 /// `head` has seen enough), and a run must go on then, or end in order.
 pub fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", mask(line));
 }

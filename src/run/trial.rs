@@ -177,21 +177,9 @@ impl Lab {
             Ok(specs) => specs,
             Err(error) => return ended.otherwise(Status::Failed, whole(error.as_ref())),
         };
-        let need = specs.first().map(|spec| need(&scenario, &spec.make));
-        let Some(template) = need.and_then(|need| self.templates.get(&need)) else {
-            return ended.otherwise(Status::Interrupted, "interrupted before its template was made".into());
-        };
-        let ways = scenario.ways();
-        let mut asked = stop.clone();
-        let position = trial.position.to_string();
-        let cluster = tokio::select! {
-            cluster = Cluster::up(&self.place, &position, template, &specs, &ways) => cluster,
-            // What stands half built is undone from the inventory at the end of the run.
-            () = asked.wait() => return ended.otherwise(Status::Interrupted, "interrupted while servers started".into()),
-        };
-        let cluster = match cluster {
+        let cluster = match self.up(&scenario, trial, &specs, stop).await {
             Ok(cluster) => Arc::new(cluster),
-            Err(error) => return ended.otherwise(Status::Failed, error.to_string()),
+            Err((status, reason)) => return ended.otherwise(status, reason),
         };
         ended.values.push(Value::new("cluster.up", measuring.clock.elapsed().as_secs_f64()));
         for mismatch in &cluster.unconfirmed {
@@ -200,6 +188,10 @@ impl Lab {
         match cluster.settings().await {
             Ok(settings) => ended.settings = Some(settings),
             Err(error) => ended.otherwise(Status::Invalid, format!("settings could not be read: {error}")),
+        }
+        if let Err((status, reason)) = self.tables(&cluster, &scenario, stop).await {
+            ended.otherwise(status, reason);
+            return self.down(&cluster, ended).await;
         }
         // In a task of its own, so that a panic is a value and the servers are still taken down.
         match tokio::spawn(measuring.run(cluster.clone(), stop.clone())).await {
@@ -217,12 +209,63 @@ impl Lab {
         for end in cluster.nodes.iter().filter_map(|node| node.own_end()) {
             ended.otherwise(Status::Failed, end.to_owned());
         }
-        if keep && ended.status != Status::Interrupted {
+        // Somebody else's stay up anyway.
+        if keep && ended.status != Status::Interrupted && !cluster.is_external() {
             match cluster.keep() {
                 Ok(kept) => ended.kept = kept.iter().map(ToString::to_string).collect(),
                 Err(error) => ended.otherwise(Status::Failed, format!("servers could not be kept: {error}")),
             }
-        } else if let Err(error) = cluster.down().await {
+        } else {
+            self.down(&cluster, ended).await;
+        }
+    }
+
+    async fn up(
+        &self,
+        scenario: &Scenario,
+        trial: &plan::Trial,
+        specs: &[NodeSpec],
+        stop: &Stop,
+    ) -> Result<Cluster, (Status, String)> {
+        let interrupted = |when: &str| (Status::Interrupted, format!("interrupted {when}"));
+        let ways = scenario.ways();
+        let mut asked = stop.clone();
+        let position = trial.position.to_string();
+        let cluster = if scenario.is_external() {
+            tokio::select! {
+                cluster = Cluster::attach(&self.place, specs, &ways) => cluster,
+                () = asked.wait() => return Err(interrupted("while servers were connected to")),
+            }
+        } else {
+            let need = specs.first().map(|spec| need(scenario, &spec.make));
+            let template = need.and_then(|need| self.templates.get(&need));
+            let template = template.ok_or_else(|| interrupted("before its template was made"))?;
+            tokio::select! {
+                cluster = Cluster::up(&self.place, &position, template, specs, &ways) => cluster,
+                // What stands half built is undone from the inventory at the end of the run.
+                () = asked.wait() => return Err(interrupted("while servers started")),
+            }
+        };
+        cluster.map_err(|error| (Status::Failed, error.to_string()))
+    }
+
+    /// What a template would hold, on servers that have none.
+    async fn tables(&self, cluster: &Cluster, scenario: &Scenario, stop: &Stop) -> Result<(), (Status, String)> {
+        if !cluster.is_external() {
+            return Ok(());
+        }
+        let mut asked = stop.clone();
+        let mut guests = self.guests.lock().await;
+        tokio::select! {
+            ready = guests.ready(cluster, scenario, &self.place, &self.progress) => {
+                ready.map_err(|error| (Status::Failed, whole(error.as_ref())))
+            }
+            () = asked.wait() => Err((Status::Interrupted, "interrupted while tables were made".to_owned())),
+        }
+    }
+
+    async fn down(&self, cluster: &Cluster, ended: &mut Ended) {
+        if let Err(error) = cluster.down().await {
             ended.otherwise(Status::Failed, error.to_string());
         }
     }
@@ -280,7 +323,12 @@ impl Measuring {
         for (index, phase) in self.scenario.phase.iter().enumerate() {
             starts.push(self.clock.since(at));
             if !self.phase(index, phase, at, &mut parts, &mut steps, &mut stop).await {
-                steps.abandon();
+                if self.scenario.is_external() {
+                    // They go on: what was done to them is taken back.
+                    steps.finish().await;
+                } else {
+                    steps.abandon();
+                }
                 return Ok(Phases::Interrupted);
             }
             at += *phase.lasts;

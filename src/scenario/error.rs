@@ -1,6 +1,7 @@
 //! What is wrong with a scenario: all of it at once, each with its place.
 
 use super::source::{Piece, spot};
+use crate::base::mask::mask;
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
@@ -45,15 +46,18 @@ impl ScenarioErrors {
         let mut problems: Vec<Problem> = Vec::new();
         for Located { span, path, message, hint } in findings {
             let spot = spot(pieces, &span);
+            let source = mask(&spot.source);
+            // What is marked may be longer than what is shown of it.
+            let shown = source.chars().count().saturating_sub(spot.column - 1).max(1);
             let problem = Problem {
                 file: spot.file,
                 line: spot.line,
                 column: spot.column,
                 path,
-                message,
+                message: mask(&message),
                 hint,
-                source: spot.source,
-                width: spot.width,
+                source,
+                width: spot.width.min(shown),
             };
             if !problems.contains(&problem) {
                 problems.push(problem);

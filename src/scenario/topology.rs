@@ -98,6 +98,11 @@ impl Scenario {
         names.into_iter().filter_map(plan).collect()
     }
 
+    /// Whether somebody else runs its servers; `check` has seen to it that all are of one kind.
+    pub fn is_external(&self) -> bool {
+        self.nodes().iter().any(|node| node.driver.external().is_some())
+    }
+
     /// The step from which outages are measured: the one marked so, or the only one there is.
     pub fn measured(&self) -> Option<Measured<'_>> {
         let steps = || {

@@ -45,7 +45,7 @@ impl Scenario {
     pub fn vanishing(&self) -> bool {
         let asked = self.nodes().into_iter().find_map(|node| match node.driver {
             Driver::Process(process) => process.network,
-            Driver::Docker(_) => None,
+            Driver::Docker(_) | Driver::External(_) => None,
         });
         match asked {
             Some(network) => network == Network::Namespaces,

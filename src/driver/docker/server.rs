@@ -7,7 +7,7 @@
 
 use super::container::{State, bind, labels, log_config};
 use super::dock::{Dock, DockError};
-use super::engine::{EngineError, asked};
+use super::engine::{Engine, EngineError, asked};
 use super::follow::{self, End, Running};
 use super::image::Image;
 use super::{Limits, cleanup};
@@ -120,6 +120,16 @@ impl ContainerServer {
     /// The run that it belongs to.
     pub fn place(&self) -> &Arc<Workplace> {
         &self.dock.place
+    }
+
+    /// The engine that it is on.
+    pub fn engine(&self) -> &Engine {
+        &self.dock.engine
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Whether it runs, frozen or not.
@@ -353,7 +363,9 @@ impl ContainerServer {
 
     fn told(&self, end: &End) -> String {
         let (node, log) = (self.name(), log_tail(&self.log, 0));
-        format!("node `{node}`: {}, and nobody had told it to\n{log}", end.in_words())
+        let limit = self.limits.memory.filter(|_| end.out_of_memory);
+        let hint = limit.map_or(String::new(), |limit| format!("\nhint: `memory` lets it use {limit}"));
+        format!("node `{node}`: {}, and nobody had told it to\n{log}{hint}", end.in_words())
     }
 
     /// How its container stands; absent when there is none yet.

@@ -14,6 +14,7 @@ fn begin(out: &Path) -> (Plan, Writer) {
         bindir: Some("/usr/bin".into()),
         image: None,
         engine: None,
+        conninfo: None,
     }]);
     (plan, writer)
 }

@@ -216,8 +216,9 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
                 .phase
                 .iter()
                 .flat_map(|phase| phase.steps.values())
-                .any(|step| matches!(step.act, Fault::Switchover(_))),
-            "add a step with `act = { kind = \"switchover\" }`",
+                .any(|step| matches!(step.act, Fault::Switchover(_)))
+                && matches!(scenario.manager, Manager::Builtin(_)),
+            "it takes `[manager]` with `kind = \"builtin\"` and a step with `act = { kind = \"switchover\" }`",
         ),
         "lag" => (scenario.probe.visibility.is_some(), "add `[probe.visibility]`"),
         "load" if metric.starts_with("load.pool_wait") => {

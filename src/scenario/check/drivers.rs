@@ -25,7 +25,8 @@ pub(super) fn drivers(scenario: &Scenario, findings: &mut Findings) {
     }
     for (entry, node) in &scenario.node {
         let driver = node.driver.as_ref().unwrap_or(&scenario.driver);
-        let docker = matches!(driver, Driver::Docker(_));
+        // Of somebody else's server more is said elsewhere.
+        let docker = matches!(driver, Driver::Docker(_) | Driver::External(_));
         let limits =
             [("memory", node.memory.is_some()), ("cpus", node.cpus.is_some()), ("shm_size", node.shm_size.is_some())];
         for (key, _) in limits.into_iter().filter(|(_, given)| *given && !docker) {
@@ -55,7 +56,7 @@ pub(super) fn drivers(scenario: &Scenario, findings: &mut Findings) {
 pub(super) fn disk(scenario: &Scenario, act: &[&str], fault: &Fault, target: &str, findings: &mut Findings) {
     let nodes = scenario.nodes();
     let meant = nodes.iter().filter(|node| target.starts_with('@') || node.name == target);
-    if let Some(node) = meant.into_iter().find(|node| node.disk.is_none()) {
+    if let Some(node) = meant.into_iter().find(|node| node.disk.is_none() && node.driver.external().is_none()) {
         findings.value(
             &[act, &["of"]].concat(),
             format!("`{}` has no disk of its own, and no other is touched", node.name),

@@ -3,6 +3,7 @@
 
 mod claims;
 mod drivers;
+mod externals;
 mod nodes;
 mod phases;
 mod sessions;
@@ -71,6 +72,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["node", "driver"]) {
         drivers::drivers(scenario, &mut findings);
+    }
+    if whole(&["node", "driver", "manager"]) {
+        externals::externals(scenario, &mut findings);
     }
     if whole(&["node", "link", "load", "probe", "manager"]) {
         ways::links(scenario, &mut findings);

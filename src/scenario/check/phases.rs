@@ -1,7 +1,7 @@
 //! Phases and what is done in them.
 
 use super::traffic::{positive, target};
-use super::{Findings, Part, drivers, ways};
+use super::{Findings, Part, drivers, externals, ways};
 use crate::fault::{Fault, FreezeWhat};
 use crate::manager::Manager;
 use crate::scenario::near::near;
@@ -119,6 +119,7 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
                     ways::fault(scenario, &path, &step.act, findings);
                 }
             }
+            externals::fault(scenario, &path, &step.act, findings);
             if matches!(step.act, Fault::Switchover(_)) {
                 switchover(scenario, &path, step, findings);
             }
@@ -139,7 +140,9 @@ fn standby_only(scenario: &Scenario, path: &[&str], target: &str, why: &str, fin
 
 fn switchover(scenario: &Scenario, act: &[&str], step: &Step, findings: &mut Findings) {
     let Fault::Switchover(switchover) = &step.act else { return };
-    if matches!(scenario.manager, Manager::None(_)) {
+    if scenario.is_external() {
+        externals::switchover(scenario, act, switchover, findings);
+    } else if matches!(scenario.manager, Manager::None(_)) {
         let hint = "add `[manager]` with `kind = \"builtin\"`";
         findings.key(&[act, &["kind"]].concat(), "a switchover is asked of the manager, and there is none", hint);
     }

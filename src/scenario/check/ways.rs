@@ -1,7 +1,7 @@
 //! Links and the faults of the network: both sides are there, and the servers stand where packets can vanish.
 
-use super::Findings;
 use super::nodes::no_node;
+use super::{Findings, externals};
 use crate::driver::docker::Network as DockerNetwork;
 use crate::driver::{Driver, Network};
 use crate::fault::{Fault, Partition, Stall};
@@ -18,6 +18,7 @@ pub(super) fn links(scenario: &Scenario, findings: &mut Findings) {
         if !both(scenario, &["link", name, "between"], &link.between, findings) {
             continue;
         }
+        externals::between(scenario, &["link", name, "between"], (&link.between[0], &link.between[1]), findings);
         if link.rtt.is_zero() && link.jitter.is_zero() && link.bandwidth.is_none() {
             let hint = "give it an `rtt`, a `jitter` or a `bandwidth`";
             findings.key(&["link", name], format!("`{name}` makes nothing slow"), hint);
@@ -132,6 +133,9 @@ fn vanishing(scenario: &Scenario, act: &[&str], findings: &mut Findings) {
         }
         Driver::Docker(docker) if docker.host.as_ref().is_some_and(|host| !host.starts_with("unix://")) => {
             Some("its engine may be on another machine, and only networks of this one are cut")
+        }
+        Driver::External(_) => {
+            Some("somebody else runs it; `reset` and `stall` act on the ways between `@clients` and it")
         }
         _ => None,
     };

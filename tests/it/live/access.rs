@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
 
-mod authority;
+pub mod authority;
 
 use super::fixture::Primary;
 use authority::{Authority, private, server};

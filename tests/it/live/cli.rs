@@ -4,6 +4,7 @@ mod commands;
 mod disk;
 mod engine;
 mod everything;
+mod external;
 mod interrupt;
 mod keep;
 mod kill;
