@@ -151,6 +151,7 @@ fn pgbench(server: &Primary, options: &Options, builtin: &str, threads: u32) -> 
 async fn our_load(server: &Primary, options: &Options, name: &str, threads: u32) -> Run {
     let scale = Scale { scale: options.scale };
     let load = Load {
+        site: None,
         mix: if name == "tpcb" { Mix::Tpcb(scale) } else { Mix::SelectOnly(scale) },
         profile: Profile::Closed(Closed {}),
         clients: options.clients,
