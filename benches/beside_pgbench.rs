@@ -159,6 +159,7 @@ async fn our_load(server: &Primary, options: &Options, name: &str, threads: u32)
         to: "a".into(),
         timeout: None::<Time>,
         pool: None,
+        site: None,
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (points, _unread) = Points::channel(1);

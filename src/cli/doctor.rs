@@ -1,5 +1,7 @@
 //! `pgbench-rs doctor`: what this machine offers, and the command that brings what is missing.
 
+mod apart;
+
 use crate::base::{disk, units::Size};
 use crate::driver::{default_work, server_user};
 use crate::pg::programs::Installed;
@@ -11,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-/// Say what this machine offers: PostgreSQL versions, the user that servers run as, Docker, file systems
-/// that clone, InfluxDB.
+/// Say what this machine offers: PostgreSQL versions, the user that servers run as, Docker and its images, networks
+/// and disks of a server's own, file systems that clone, InfluxDB.
 ///
 /// Only PostgreSQL is needed to run the shipped scenarios. What is missing stands with the command that brings it.
 #[derive(Debug, Args)]
@@ -42,14 +44,25 @@ struct Finding {
     needed: bool,
     /// The command that brings it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'static str>,
+    hint: Option<String>,
 }
 
 impl Finding {
     fn new(what: &'static str, result: Result<String, String>, hint: &'static str) -> Finding {
         let present = result.is_ok();
         let found = result.unwrap_or_else(|missing| missing);
-        Finding { what, present, found, needed: false, hint: (!present).then_some(hint) }
+        Finding { what, present, found, needed: false, hint: (!present).then(|| hint.to_owned()) }
+    }
+
+    /// What says itself what to do, in a line `hint: …`.
+    fn told(what: &'static str, result: Result<String, impl std::fmt::Display>) -> Finding {
+        let (present, text) = match result {
+            Ok(found) => (true, found),
+            Err(error) => (false, error.to_string()),
+        };
+        let (found, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        Finding { what, present, found: found.replace('\n', "; "), needed: false, hint }
     }
 
     fn needed(self) -> Finding {
@@ -61,7 +74,7 @@ impl Doctor {
     /// Prints the findings; exit code 4 when something is missing without which nothing runs.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let work = self.work.clone().map_or_else(default_work, Ok)?;
-        let findings = [
+        let mut findings = vec![
             Finding::new("PostgreSQL", postgres(&self.postgres), "apt-get install -y postgresql").needed(),
             Finding::new("server user", user(self.server_user.as_deref()), "useradd --system --create-home postgres")
                 .needed(),
@@ -73,13 +86,13 @@ impl Doctor {
                 zfs(),
                 "apt-get install -y zfsutils-linux (contrib), or zfs-fuse where there is no kernel module",
             ),
-            Finding::new("Docker", docker(), "apt-get install -y docker.io && systemctl start docker (or: dockerd &)"),
             Finding::new(
                 "InfluxDB",
                 influxdb(),
                 "apt-get install -y influxdb && influxd & (or any server that takes line protocol on port 8086)",
             ),
         ];
+        findings.extend(apart::findings());
         if self.json {
             writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&findings)?)?;
         } else {
@@ -98,7 +111,7 @@ fn print(findings: &[Finding], out: &mut impl Write) -> std::io::Result<()> {
             (false, false) => "no     ",
         };
         writeln!(out, "{mark} {:<15} {}", finding.what, finding.found)?;
-        if let Some(hint) = finding.hint {
+        if let Some(hint) = &finding.hint {
             writeln!(out, "{:23} hint: {hint}", "")?;
         }
     }
@@ -174,10 +187,6 @@ fn zfs() -> Result<String, String> {
     } else {
         Ok(format!("pools: {}", pools.join(", ")))
     }
-}
-
-fn docker() -> Result<String, String> {
-    output("docker", &["version", "--format", "engine {{.Server.Version}}, API {{.Server.APIVersion}}"])
 }
 
 fn influxdb() -> Result<String, String> {

@@ -3,6 +3,7 @@
 
 mod estimate;
 mod order;
+mod place;
 mod print;
 
 pub use estimate::Estimate;

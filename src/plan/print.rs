@@ -1,6 +1,6 @@
 //! A plan as text: everything that would happen.
 
-use super::{Plan, Variant};
+use super::{Plan, Variant, place};
 use crate::base::units::{Size, Time, human};
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
@@ -57,9 +57,11 @@ fn counted(count: usize, what: &str) -> String {
 
 fn nodes(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     let nodes = scenario.nodes();
+    place::made_of(f, scenario)?;
     for node in &nodes {
         writeln!(f, "  {}", one_node(node))?;
     }
+    place::links(f, scenario)?;
     let common = |setting: &str, value: &str| {
         nodes.iter().all(|node| node.settings.get(setting).is_some_and(|other| other == value))
     };
@@ -84,15 +86,14 @@ fn one_node(node: &NodePlan) -> String {
     if node.slot {
         line += ", with a slot";
     }
-    if let Some(site) = &node.site {
-        line += &format!(", at {site}");
-    }
+    line += &place::at(node.site.as_ref());
     if node.role == Role::Standby && node.priority == 0 {
         line += ", never promoted";
     }
     if let Some(version) = node.version {
         line += &format!(", PostgreSQL {version}");
     }
+    line += &place::limits(node);
     if let Some(dir) = &node.dir {
         line += &format!(", in {}", dir.display());
     }
@@ -104,8 +105,9 @@ fn manager(manager: &Manager) -> String {
         Manager::None(_) => "none: what fails stays failed".to_owned(),
         Manager::Builtin(builtin) => {
             let detect = builtin.detect;
+            let at = place::at(builtin.site.as_ref());
             let dead = format!(
-                "builtin: checks every {}, each within {}, dead after {} missed in a row",
+                "builtin{at}: checks every {}, each within {}, dead after {} missed in a row",
                 detect.every, detect.timeout, detect.misses
             );
             let promotes = if builtin.automatic { "promotes by itself" } else { "promotes only in a switchover" };
@@ -123,13 +125,18 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     }
     if let Some(ledger) = &scenario.probe.ledger {
         let writers = counted(ledger.writers as usize, "writer");
-        writeln!(f, "  ledger: {writers}, {} writes a second, each within {}", ledger.rate, ledger.timeout)?;
+        let at = place::at((!ledger.sites.is_empty()).then(|| ledger.sites.join(" and ")).as_ref());
+        writeln!(f, "  ledger: {writers}, {} writes a second, each within {}{at}", ledger.rate, ledger.timeout)?;
     }
     if let Some(visibility) = &scenario.probe.visibility {
         writeln!(f, "  visibility: a write every {}, standbys polled every {}", visibility.every, visibility.poll)?;
     }
     let sample = &scenario.sample;
-    writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)
+    writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
+    if place::containers(scenario) {
+        writeln!(f, "  containers every {}, at whole seconds and no more often", sample.every)?;
+    }
+    Ok(())
 }
 
 fn one_load(load: &Load) -> String {
@@ -159,6 +166,7 @@ fn one_load(load: &Load) -> String {
     if let Some(timeout) = load.timeout {
         line += &format!(", each within {timeout}");
     }
+    line += &place::at(load.site.as_ref());
     line
 }
 

@@ -3,7 +3,7 @@
 use super::container::Once;
 use super::engine::{Engine, EngineError, asked};
 use crate::pg::version::Version;
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder};
 use futures_util::StreamExt;
 use std::time::Duration;
 
@@ -100,6 +100,15 @@ impl Engine {
         let (version, postgres) = self.look_into(reference, &id, run).await?;
         let digest = found.repo_digests.unwrap_or_default().into_iter().next();
         Ok(Image { reference: reference.to_owned(), id, digest, version, postgres })
+    }
+
+    /// The names of all images that are here, in order.
+    pub async fn images(&self) -> Result<Vec<String>, EngineError> {
+        let options = ListImagesOptionsBuilder::new().build();
+        let images = self.docker.list_images(Some(options)).await.map_err(asked("listing images"))?;
+        let mut names: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        names.sort();
+        Ok(names)
     }
 
     async fn pull(&self, reference: &str, progress: &mut impl FnMut(&str)) -> Result<(), ImageError> {
