@@ -121,8 +121,8 @@ async fn ledger(server: &Primary, control: &Client, desk: &Desk) -> ledger::Runn
     let (hosts, login) = (vec![server.host.clone()], server.login("ledger"));
     let started = ledger::Running::start(
         &settings,
-        &[hosts.clone()],
-        hosts,
+        std::slice::from_ref(&hosts),
+        hosts.clone(),
         login,
         desk.clock,
         desk.tell.clone(),

@@ -307,7 +307,7 @@ fn a_way_to_them_is_slowed_here() {
     let ended = lab.start(&[]).wait();
     assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
     let summary = lab.text_of("summary.csv");
-    let median = summary.lines().find(|line| line.contains(",app,load.latency.p50,")).expect("a median");
+    let median = summary.lines().find(|line| line.contains(",app,load.service.p50,")).expect("a median");
     let seconds: f64 = median.rsplit(',').next().and_then(|value| value.parse().ok()).expect("a number");
     assert!((0.02..0.2).contains(&seconds), "{median}");
 }
