@@ -157,6 +157,7 @@ async fn our_load(server: &Primary, options: &Options, name: &str, threads: u32)
         clients: options.clients,
         threads,
         to: "a".into(),
+        site: None,
         timeout: None::<Time>,
         pool: None,
         site: None,

@@ -48,8 +48,11 @@ impl Plan {
         let scales: BTreeSet<u32> = self.variants.iter().map(scale).collect();
         let loading: Duration = scales.iter().map(|scale| INITDB + LOADING_A_SCALE * *scale).sum();
         let trials: Duration = self.trials.iter().map(|trial| trial_lasts(self.variant(trial))).sum();
-        let templates: u64 = scales.iter().map(|scale| directory(*scale)).sum();
-        let live = self.variants.iter().map(live_bytes).max().unwrap_or_default();
+        // What somebody else's servers hold lies elsewhere.
+        let here = || self.variants.iter().filter(|variant| !variant.scenario.is_external());
+        let copied: BTreeSet<u32> = here().map(scale).collect();
+        let templates: u64 = copied.into_iter().map(directory).sum();
+        let live = here().map(live_bytes).max().unwrap_or_default();
         Estimate {
             duration: whole_seconds(loading + trials),
             loading: whole_seconds(loading),

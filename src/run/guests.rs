@@ -10,17 +10,17 @@ use crate::driver::Workplace;
 use crate::etl::pgbench::{self, Found, Whose};
 use crate::pg::Host;
 use crate::pg::connect::{connect, in_words};
-use crate::pg::find::Finder;
 use crate::probe::{ledger, visibility};
 use crate::scenario::Scenario;
 use anyhow::{Context, anyhow, bail};
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::{Client, Error};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How long is looked for the server that accepts writes in the end.
+/// How long is looked for a server that accepts writes in the end, and how often.
 const FIND: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(200);
 /// How long dropping may wait for sessions of others.
 const DROP: Duration = Duration::from_secs(60);
 /// Time between two looks whether a standby has replayed what was made.
@@ -164,23 +164,41 @@ impl Guest {
         Ok(())
     }
 
-    /// On whichever server accepts writes by now.
+    /// On every server that accepts writes by now: there may be two.
     async fn drop_all(&self, place: &Workplace) -> anyhow::Result<()> {
-        let login = place.login("pgbench-rs drop");
-        let finder = Finder::new(self.hosts.clone(), login.clone(), CONNECT_LIMIT);
-        let Ok(host) = tokio::time::timeout(FIND, finder.writable()).await else {
-            bail!("no server accepted writes within {FIND:?}");
-        };
-        let client = connect(&host, &login, CONNECT_LIMIT).await?;
+        let began = Instant::now();
+        loop {
+            let mut dropped = false;
+            for host in &self.hosts {
+                dropped |= self.drop_on(host, place).await?;
+            }
+            if dropped {
+                return Ok(());
+            }
+            if began.elapsed() >= FIND {
+                bail!("no server accepted writes within {FIND:?}");
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Drops what was made on one server, if it accepts writes; whether it does.
+    async fn drop_on(&self, host: &Host, place: &Workplace) -> anyhow::Result<bool> {
+        let Ok(client) = connect(host, &place.login("pgbench-rs drop"), CONNECT_LIMIT).await else { return Ok(false) };
+        let said = |error: Error| anyhow!("{}: {}", host.node, in_words(&error));
+        let row = client.query_one("SHOW transaction_read_only", &[]).await.map_err(said)?;
+        if row.get::<_, &str>(0) != "off" {
+            return Ok(false);
+        }
         for (names, _) in &self.made {
             let dropped = match *names {
                 ledger::TABLE => ledger::drop_table(&client).await,
                 visibility::TABLE => visibility::drop_table(&client).await,
                 _ => pgbench::drop_tables(&client).await,
             };
-            dropped.map_err(|error| anyhow!("{}", in_words(&error)))?;
+            dropped.map_err(said)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

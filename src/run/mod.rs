@@ -6,6 +6,7 @@ mod makes;
 mod parts;
 mod progress;
 mod signals;
+mod stand;
 mod steps;
 mod timeline;
 mod trial;

@@ -1,15 +1,13 @@
 //! One trial: up, phases, verdict, down. Whatever happens in between, down is reached.
 
+use super::Lab;
 use super::parts::{self, Parts, Start};
 use super::progress::Progress;
 use super::signals::Stop;
 use super::steps::Steps;
 use super::timeline::moments;
-use super::{Lab, need};
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
-use crate::cluster::node::NodeSpec;
-use crate::driver::Make;
 use crate::driver::start::whole;
 use crate::fault::Reach;
 use crate::metric::line::Labels;
@@ -17,8 +15,7 @@ use crate::metric::{Event, Events, Points, Value};
 use crate::plan;
 use crate::record::{self, Status};
 use crate::report::judge;
-use crate::scenario::topology::NodePlan;
-use crate::scenario::{Phase, Role, Scenario};
+use crate::scenario::{Phase, Scenario};
 use crate::sink::{self, Accounting, Sink};
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +68,7 @@ impl Ended {
     }
 
     /// It ended otherwise than well. What was said first stands first, and a failure stays one.
-    fn otherwise(&mut self, status: Status, reason: String) {
+    pub(super) fn otherwise(&mut self, status: Status, reason: String) {
         if self.status != Status::Failed {
             self.status = status;
         }
@@ -106,7 +103,8 @@ impl Ended {
 /// How the phases ended.
 enum Phases {
     Whole(parts::Ended),
-    Interrupted,
+    /// With what could not be taken back of servers that go on.
+    Interrupted(Vec<String>),
 }
 
 /// Runs one trial of a variant.
@@ -165,11 +163,6 @@ impl Lab {
         Ok(sink::Running::start(Sink::File(file), &labels, clock))
     }
 
-    fn specs(&self, scenario: &Scenario) -> anyhow::Result<Vec<NodeSpec>> {
-        let spec = |node: NodePlan| self.makes.of(&node).cloned().map(|make| spec(node, make));
-        scenario.nodes().into_iter().map(spec).collect()
-    }
-
     /// Up, phases, down.
     async fn servers(&self, measuring: Measuring, trial: &plan::Trial, stop: &Stop, keep: bool, ended: &mut Ended) {
         let scenario = measuring.scenario.clone();
@@ -202,7 +195,12 @@ impl Lab {
                     ended.otherwise(Status::Invalid, problem);
                 }
             }
-            Ok(Ok(Phases::Interrupted)) => ended.otherwise(Status::Interrupted, "interrupted".into()),
+            Ok(Ok(Phases::Interrupted(problems))) => {
+                ended.otherwise(Status::Interrupted, "interrupted".into());
+                for problem in problems {
+                    ended.otherwise(Status::Interrupted, problem);
+                }
+            }
             Ok(Err(error)) => ended.otherwise(Status::Failed, whole(error.as_ref())),
             Err(died) => ended.otherwise(Status::Failed, format!("the harness failed: {died}")),
         }
@@ -218,72 +216,6 @@ impl Lab {
         } else {
             self.down(&cluster, ended).await;
         }
-    }
-
-    async fn up(
-        &self,
-        scenario: &Scenario,
-        trial: &plan::Trial,
-        specs: &[NodeSpec],
-        stop: &Stop,
-    ) -> Result<Cluster, (Status, String)> {
-        let interrupted = |when: &str| (Status::Interrupted, format!("interrupted {when}"));
-        let ways = scenario.ways();
-        let mut asked = stop.clone();
-        let position = trial.position.to_string();
-        let cluster = if scenario.is_external() {
-            tokio::select! {
-                cluster = Cluster::attach(&self.place, specs, &ways) => cluster,
-                () = asked.wait() => return Err(interrupted("while servers were connected to")),
-            }
-        } else {
-            let need = specs.first().map(|spec| need(scenario, &spec.make));
-            let template = need.and_then(|need| self.templates.get(&need));
-            let template = template.ok_or_else(|| interrupted("before its template was made"))?;
-            tokio::select! {
-                cluster = Cluster::up(&self.place, &position, template, specs, &ways) => cluster,
-                // What stands half built is undone from the inventory at the end of the run.
-                () = asked.wait() => return Err(interrupted("while servers started")),
-            }
-        };
-        cluster.map_err(|error| (Status::Failed, error.to_string()))
-    }
-
-    /// What a template would hold, on servers that have none.
-    async fn tables(&self, cluster: &Cluster, scenario: &Scenario, stop: &Stop) -> Result<(), (Status, String)> {
-        if !cluster.is_external() {
-            return Ok(());
-        }
-        let mut asked = stop.clone();
-        let mut guests = self.guests.lock().await;
-        tokio::select! {
-            ready = guests.ready(cluster, scenario, &self.place, &self.progress) => {
-                ready.map_err(|error| (Status::Failed, whole(error.as_ref())))
-            }
-            () = asked.wait() => Err((Status::Interrupted, "interrupted while tables were made".to_owned())),
-        }
-    }
-
-    async fn down(&self, cluster: &Cluster, ended: &mut Ended) {
-        if let Err(error) = cluster.down().await {
-            ended.otherwise(Status::Failed, error.to_string());
-        }
-    }
-}
-
-fn spec(node: NodePlan, make: Make) -> NodeSpec {
-    NodeSpec {
-        name: node.name,
-        primary: node.role == Role::Primary,
-        follows: node.follows,
-        site: node.site,
-        slot: node.slot,
-        priority: node.priority,
-        settings: node.settings.into_iter().collect(),
-        dir: node.dir,
-        make,
-        limits: node.limits,
-        disk: node.disk.map(|size| size.0),
     }
 }
 
@@ -313,7 +245,7 @@ impl Measuring {
         };
         let mut parts = tokio::select! {
             parts = Parts::start(&start) => parts?,
-            () = stop.wait() => return Ok(Phases::Interrupted),
+            () = stop.wait() => return Ok(Phases::Interrupted(Vec::new())),
         };
         let reach = Reach { cluster, manager: parts.manager.clone(), clock: self.clock, events: self.events.clone() };
         let mut steps = Steps::new(self.scenario.clone(), reach);
@@ -325,11 +257,10 @@ impl Measuring {
             if !self.phase(index, phase, at, &mut parts, &mut steps, &mut stop).await {
                 if self.scenario.is_external() {
                     // They go on: what was done to them is taken back.
-                    steps.finish().await;
-                } else {
-                    steps.abandon();
+                    return Ok(Phases::Interrupted(steps.finish().await));
                 }
-                return Ok(Phases::Interrupted);
+                steps.abandon();
+                return Ok(Phases::Interrupted(Vec::new()));
             }
             at += *phase.lasts;
         }

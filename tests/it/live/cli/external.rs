@@ -294,8 +294,44 @@ fn a_switchover_is_the_command_of_a_standby() {
     let events = lab.text_of("events.csv");
     assert!(events.contains(",switchover.promoted,b,b accepts writes"), "{events} {}", ended.stderr);
     assert_eq!(theirs.standby.sql("shop", "SELECT pg_is_in_recovery()"), "f");
-    // The old primary was not told to stop, so there are two: the tables are dropped on one of them.
-    assert!(theirs.primary.pid().is_some());
+    // The old primary was not told to stop, so there are two.
+    assert_eq!((theirs.tables(&theirs.primary), theirs.tables(&theirs.standby)), (String::new(), String::new()));
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_way_to_them_is_slowed_here() {
+    let theirs = Theirs::start();
+    let phases = format!("{CALM}\n[link.wan]\nbetween = [\"@clients\", \"a\"]\nrtt = \"20ms\"\n");
+    let lab = Lab::with(&theirs.scenario(&[], &[], &phases).replace("tpcb", "select_only"));
+    let ended = lab.start(&[]).wait();
+    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+    let summary = lab.text_of("summary.csv");
+    let median = summary.lines().find(|line| line.contains(",app,load.service.p50,")).expect("a median");
+    let seconds: f64 = median.rsplit(',').next().and_then(|value| value.parse().ok()).expect("a number");
+    assert!((0.02..0.2).contains(&seconds), "{median}");
+}
+
+#[test]
+fn clean_says_what_a_killed_run_may_have_left() {
+    let theirs = Theirs::start();
+    let lab = Lab::with(&theirs.scenario(&[], &[], &CALM.replace("2s", "40s")));
+    let mut started = lab.start(&[]);
+    started.until_said("only #1: one");
+    started.signal(Signal::SIGKILL);
+    started.wait();
+    assert!(theirs.tables(&theirs.primary).contains("pgbench_rs_ledger"));
+    let left = lab.clean(&["--dry-run"]);
+    let said = left["others"].to_string();
+    let port = theirs.primary.port;
+    for part in [&format!("database shop on localhost:{port}, as bench"), "DROP TABLE IF EXISTS pgbench_rs_ledger"] {
+        assert!(said.contains(part), "{left}");
+    }
+    for text in [&said, &lab.text_of("inventory.jsonl"), &lab.text_of("run.json"), &lab.text("stderr")] {
+        assert!(!text.contains(SECRET), "the password shows: {text}");
+    }
+    lab.clean(&[]);
+    lab.assert_nothing_left();
 }
 
 #[test]
