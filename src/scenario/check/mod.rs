@@ -5,6 +5,7 @@ mod claims;
 mod drivers;
 mod nodes;
 mod phases;
+mod remote;
 mod sessions;
 mod settings;
 mod traffic;
@@ -74,6 +75,7 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["node", "link", "load", "probe", "manager"]) {
         ways::links(scenario, &mut findings);
+        remote::remote(scenario, &mut findings);
     }
     if whole(&["node", "postgres"]) {
         versions::versions(scenario, &mut findings);

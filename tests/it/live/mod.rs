@@ -11,6 +11,7 @@ mod net;
 mod orphaned;
 mod probes;
 mod proxy;
+mod remote;
 mod sampling;
 mod servers;
 mod versions;
