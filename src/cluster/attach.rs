@@ -8,7 +8,7 @@ use super::settings::{self, Mismatch};
 use super::ways::{Ways, WaysSpec};
 use super::{CONNECT_LIMIT, Cluster, DownError};
 use crate::cluster::Part;
-use crate::driver::Workplace;
+use crate::driver::{Files, Workplace};
 use crate::driver::docker::Limits;
 use crate::pg::connect::connect;
 use crate::pg::find::Finder;
@@ -29,6 +29,7 @@ impl Cluster {
         let mut cluster = Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
+            volumes: Vec::new(),
             network: Network::default(),
             ways: Ways::default(),
             parties: ways.parties.clone(),
@@ -37,9 +38,10 @@ impl Cluster {
             kept: AtomicBool::new(false),
         };
         for spec in &specs {
-            let files = (PathBuf::new(), PathBuf::new());
-            let server = spec.make.server(place, &spec.name, files, Limits::default(), None)?;
-            let node = Node::new(spec, PathBuf::new(), server, None);
+            // Nothing of it lies here.
+            let files = Files::Here { place: place.clone(), dir: PathBuf::new() };
+            let server = spec.make.server(place, &spec.name, (&files, PathBuf::new()), Limits::default(), None)?;
+            let node = Node::new(spec, files, server, None);
             cluster.ways.nodes.insert(node.name.clone(), node.host.clone());
             cluster.nodes.push(Arc::new(node));
         }

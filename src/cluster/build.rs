@@ -12,9 +12,10 @@ use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
 use crate::disk::DiskError;
 use crate::disk::mount::FileSystem;
+use crate::driver::files::CopyError;
 use crate::driver::outcome::SignalError;
 use crate::driver::start::{StartError, whole};
-use crate::driver::{MakeError, SERVER_PROGRAM, Workplace};
+use crate::driver::{Files, MakeError, SERVER_PROGRAM, Workplace};
 use crate::pg::conf;
 use crate::pg::connect::{ConnectError, connect};
 use crate::pg::programs::ProgramsError;
@@ -67,6 +68,9 @@ pub enum BuildError {
     /// A server could not be made.
     #[error(transparent)]
     Make(#[from] MakeError),
+    /// A data directory could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// A helper command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -167,6 +171,7 @@ impl Cluster {
             parties: ways.parties.clone(),
             place: place.clone(),
             made: Vec::new(),
+            volumes: Vec::new(),
             kept: AtomicBool::new(false),
         };
         match cluster.build(trial, template, &specs, ways).await {
@@ -188,7 +193,10 @@ impl Cluster {
         if let Some(spec) = specs.first() {
             self.network = Network::make(self, &spec.make, ways).await?;
         }
-        let trial_dir = self.make(&self.place.dir().join(trial), &self.place.dir.clone(), None)?;
+        let trial_dir = match specs.iter().any(|spec| !spec.make.is_remote()) {
+            true => self.make(&self.place.dir().join(trial), &self.place.dir.clone(), None)?,
+            false => self.place.dir().join(trial),
+        };
         for spec in specs {
             let node = self.prepare(trial, &trial_dir, template, spec, specs.len()).await?;
             self.ways.nodes.insert(node.name.clone(), node.host.clone());
@@ -197,7 +205,7 @@ impl Cluster {
         self.lay_ways(ways).await?;
         for spec in specs {
             if let (Some(node), Some(upstream)) = (self.node(&spec.name), self.upstream(spec)) {
-                let followed = node.follow_on_start(&self.way(node, upstream));
+                let followed = node.follow_on_start(&self.way(node, upstream)).await;
                 followed.map_err(|error| io_at(&node.dir)(io::Error::other(error.to_string())))?;
             }
         }
@@ -240,6 +248,7 @@ impl Cluster {
         nodes: usize,
     ) -> Result<Node, BuildError> {
         let dir = match &spec.dir {
+            _ if spec.make.is_remote() => trial_dir.join(&spec.name),
             None => self.make(&trial_dir.join(&spec.name), &self.place.dir.clone(), Some(SERVER_PROGRAM))?,
             Some(elsewhere) => {
                 // Nodes of several trials and runs may be put there, so the name says whose it is.
@@ -256,10 +265,6 @@ impl Cluster {
                 Some(FileSystem::mount(&place.setup.inventory, &path, size).await?)
             }
         };
-        // Not the root of a disk, where other things may lie.
-        let data = disk.as_ref().map_or(dir.as_path(), FileSystem::path).join("data");
-        place.data_directory(&data).map_err(io_at(&data))?;
-        template.copy(&place, &data).await?;
         let logs = place.setup.logs.join(trial).join(&spec.name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
         if spec.make.key() != template.made_by() {
@@ -267,15 +272,19 @@ impl Cluster {
             let why = format!("node `{node}` is of {own} and cannot run on what {made} made");
             return Err(BuildError::Topology(why));
         }
+        // Not the root of a disk, where other things may lie.
+        let within = disk.as_ref().map_or(dir.as_path(), FileSystem::path);
+        let files = spec.make.files(&place, &spec.name, within).await?;
+        self.volumes.extend(files.volume().cloned());
+        template.copy(&files).await?;
         let server = {
             let lan = self.network.attach(&spec.name).await?;
-            let files = (data.clone(), logs.join("postgresql.log"));
-            spec.make.server(&place, &spec.name, files, spec.limits, lan)?
+            spec.make.server(&place, &spec.name, (&files, logs.join("postgresql.log")), spec.limits, lan)?
         };
-        let node = Node::new(spec, data, server, disk.map(Disk::new));
-        let conf = node.dir.join(CONF);
+        let node = Node::new(spec, files, server, disk.map(Disk::new));
         let settings = settings::of_node(spec, &node.host, nodes);
-        place.write(&conf, &conf::postgresql_conf(&settings)).map_err(io_at(&conf))?;
+        let written = node.files().write(CONF, &conf::postgresql_conf(&settings)).await;
+        written.map_err(io_at(&node.dir.join(CONF)))?;
         Ok(node)
     }
 
@@ -288,7 +297,14 @@ impl Cluster {
 
     /// Writes what was copied to disk: the system would else do so in the midst of the trial.
     async fn sync(&self) -> Result<(), BuildError> {
-        let dirs = self.nodes.iter().map(|node| &node.dir);
+        for volume in &self.volumes {
+            volume.sync().await.map_err(CopyError::from)?;
+        }
+        let here = self.nodes.iter().filter(|node| matches!(node.files(), Files::Here { .. }));
+        let dirs: Vec<&PathBuf> = here.map(|node| &node.dir).collect();
+        if dirs.is_empty() {
+            return Ok(());
+        }
         let command = Command::new("sync", SYNC_LIMIT).arg("--file-system").args(dirs);
         let command = command.user(self.place.setup.user.as_ref());
         command.run(&self.place.setup.inventory).await?;

@@ -20,6 +20,7 @@ pub mod ways;
 use crate::base::inventory::Id;
 use crate::clean;
 use crate::driver::Workplace;
+use crate::driver::docker::volume::Volume;
 pub use crate::driver::{Part, Shutdown};
 use crate::net::{Party, Placed};
 use crate::pg::{Host, Login, connect::connect};
@@ -53,6 +54,8 @@ pub struct Cluster {
     parties: Vec<Placed>,
     place: Arc<Workplace>,
     made: Vec<Made>,
+    /// Data directories on other machines.
+    volumes: Vec<Arc<Volume>>,
     kept: AtomicBool,
 }
 
@@ -163,6 +166,11 @@ impl Cluster {
             if let Some(disk) = &node.disk
                 && let Err(error) = disk.remove().await
             {
+                errors.push(error.to_string());
+            }
+        }
+        for volume in &self.volumes {
+            if let Err(error) = volume.remove().await {
                 errors.push(error.to_string());
             }
         }

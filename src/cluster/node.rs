@@ -6,14 +6,17 @@ use crate::driver::docker::stats::Stats;
 use crate::driver::docker::{Engine, Limits};
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
-use crate::driver::{Make, Part, Server, Shutdown};
+use crate::driver::{Files, Make, Part, Server, Shutdown};
 use crate::pg::control::ControlError;
 use crate::pg::{Host, Lsn, conf};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Where a change by `ALTER SYSTEM` is written.
+const AUTO_CONF: &str = "postgresql.auto.conf";
+const STANDBY_SIGNAL: &str = "standby.signal";
 
 /// What a node is to be.
 #[derive(Clone, Debug)]
@@ -57,8 +60,9 @@ pub struct Node {
     pub began_as_primary: bool,
     /// Where it listens.
     pub host: Host,
-    /// Its data directory; empty of a server that somebody else runs.
+    /// Its data directory, as its server sees it; empty of a server that somebody else runs.
     pub dir: PathBuf,
+    files: Files,
     server: Server,
     pub(super) disk: Option<Disk>,
     fenced: AtomicBool,
@@ -97,7 +101,7 @@ pub enum StoppedError {
 }
 
 impl Node {
-    pub(super) fn new(spec: &NodeSpec, dir: PathBuf, server: Server, disk: Option<Disk>) -> Node {
+    pub(super) fn new(spec: &NodeSpec, files: Files, server: Server, disk: Option<Disk>) -> Node {
         Node {
             name: spec.name.clone(),
             site: spec.site.clone(),
@@ -105,11 +109,17 @@ impl Node {
             slot: spec.slot,
             began_as_primary: spec.primary,
             host: server.host().clone(),
-            dir,
+            dir: files.dir().to_owned(),
+            files,
             server,
             disk,
             fenced: AtomicBool::new(false),
         }
+    }
+
+    /// The files of its data directory.
+    pub(super) fn files(&self) -> &Files {
+        &self.files
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -237,31 +247,30 @@ impl Node {
 
     /// Whether it starts as a standby: `standby.signal` is there. Of a server that somebody else runs only its role at
     /// the beginning is known.
-    pub fn is_standby_on_disk(&self) -> bool {
+    pub async fn is_standby_on_disk(&self) -> io::Result<bool> {
         if self.is_external() {
-            return !self.began_as_primary;
+            return Ok(!self.began_as_primary);
         }
-        self.dir.join("standby.signal").exists()
+        self.files.exists(STANDBY_SIGNAL).await
     }
 
     /// Makes a stopped node a standby of `upstream` when it starts next: `standby.signal`, and
     /// `primary_conninfo` and `primary_slot_name` in `postgresql.auto.conf`, where a change by
     /// `ALTER SYSTEM` would be too. The slot itself is not created.
-    pub fn follow_on_start(&self, upstream: &Host) -> Result<(), StoppedError> {
+    pub async fn follow_on_start(&self, upstream: &Host) -> Result<(), StoppedError> {
         if self.is_running() {
             return Err(StoppedError::Running(self.name.clone()));
         }
-        let (auto_conf, signal) = (self.dir.join("postgresql.auto.conf"), self.dir.join("standby.signal"));
-        let io = |path: &PathBuf| {
-            let path = path.clone();
+        let io = |name: &str| {
+            let path = self.dir.join(name);
             move |source| StoppedError::Io { path, source }
         };
-        let before = fs::read_to_string(&auto_conf).map_err(io(&auto_conf))?;
+        let before = self.files.read_to_string(AUTO_CONF).await.map_err(io(AUTO_CONF))?;
         let settings =
             [("primary_conninfo", Some(self.primary_conninfo(upstream))), ("primary_slot_name", self.slot_name())];
-        let place = self.server.place();
-        place.write(&auto_conf, &conf::alter_auto_conf(&before, &settings)).map_err(io(&auto_conf))?;
-        place.write(&signal, "").map_err(io(&signal))?;
+        let after = conf::alter_auto_conf(&before, &settings);
+        self.files.write(AUTO_CONF, &after).await.map_err(io(AUTO_CONF))?;
+        self.files.write(STANDBY_SIGNAL, "").await.map_err(io(STANDBY_SIGNAL))?;
         self.fenced.store(false, Ordering::SeqCst);
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! What a node's server is made with: programs of this machine, or an image on an engine. Found out once, before
 //! anything is made.
 
+use super::docker::volume::Volume;
 use super::docker::{ContainerServer, Dock, DockError, Image, Limits};
 use super::external::{External, ExternalServer};
 use super::process::ProcessServer;
-use super::{Server, Workplace};
+use super::{Files, Server, Workplace};
 use crate::base::exec::CommandError;
 use crate::net::lan::Attached;
 use crate::pg::conninfo::ConninfoError;
@@ -45,6 +46,14 @@ pub enum MakeError {
     /// A container could not be made.
     #[error(transparent)]
     Dock(#[from] DockError),
+    /// A directory could not be made.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// There is no port for it.
     #[error("no port can be had: {0}")]
     Port(io::Error),
@@ -76,9 +85,11 @@ impl Make {
         Major(self.version().major)
     }
 
-    /// What tells it from others: data directories that one made are for it alone.
+    /// What tells it from others: data directories that one made are for it alone. Of engines on other machines, the
+    /// same image counts as the same wherever it is.
     pub fn key(&self) -> String {
         match self {
+            Make::Docker { dock, image } if dock.is_remote() => format!("docker elsewhere {}", image.id),
             Make::Process(programs) => format!("process {}", programs.dir.display()),
             Make::Docker { dock, image } => format!("docker {} {}", dock.engine.name(), image.id),
             Make::External { .. } => "external".to_owned(),
@@ -94,15 +105,40 @@ impl Make {
         }
     }
 
-    /// Makes a cluster in the empty directory `dir`, whose superuser has the password in the file `pwfile`; see
+    /// Whether its servers are on an engine of another machine, of which nothing lies here.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Make::Docker { dock, .. } if dock.is_remote())
+    }
+
+    /// Makes the empty data directory `dir`/data, which is the server user's own, where its servers are. `of` names
+    /// what it is for.
+    pub async fn files(&self, place: &Arc<Workplace>, of: &str, dir: &Path) -> Result<Files, MakeError> {
+        match self {
+            Make::Docker { dock, image } if dock.is_remote() => {
+                Ok(Files::Volume(Arc::new(Volume::create(dock, image, of, dir).await?)))
+            }
+            _ => {
+                let dir = dir.join("data");
+                let made = place.data_directory(&dir);
+                made.map_err(|source| MakeError::Io { path: dir.clone(), source })?;
+                Ok(Files::Here { place: place.clone(), dir })
+            }
+        }
+    }
+
+    /// Makes a cluster in the empty data directory `files`, whose superuser has the password in the file `pwfile`; see
     /// [`control::initdb`].
-    pub async fn initdb(&self, place: &Workplace, pwfile: &Path, dir: &Path) -> Result<(), MakeError> {
+    pub async fn initdb(&self, place: &Workplace, pwfile: &Path, files: &Files) -> Result<(), MakeError> {
         match self {
             Make::Process(programs) => {
                 let (setup, superuser) = (&place.setup, &place.login("").user);
-                control::initdb(programs, setup.user.as_ref(), superuser, pwfile, dir, &setup.inventory).await?;
+                control::initdb(programs, setup.user.as_ref(), superuser, pwfile, files.dir(), &setup.inventory)
+                    .await?;
             }
-            Make::Docker { dock, image } => dock.initdb(image, pwfile, dir).await?,
+            Make::Docker { dock, image } => match files.volume() {
+                Some(volume) => volume.initdb(image, pwfile).await?,
+                None => dock.initdb(image, pwfile, files.dir()).await?,
+            },
             Make::External { .. } => return Err(MakeError::NotOurs),
         }
         Ok(())
@@ -114,17 +150,22 @@ impl Make {
         &self,
         place: &Arc<Workplace>,
         name: &str,
-        (data, log): (PathBuf, PathBuf),
+        (files, log): (&Files, PathBuf),
         limits: Limits,
         lan: Option<&Attached>,
     ) -> Result<Server, MakeError> {
         Ok(match self {
             Make::Process(programs) => {
+                let data = files.dir().to_owned();
                 let server = ProcessServer::new(place.clone(), programs.clone(), name, data, log, lan);
                 Server::Process(server.map_err(MakeError::Port)?)
             }
             Make::Docker { dock, image } => {
-                Server::Container(ContainerServer::new(dock, name, image, limits, data, log)?)
+                let server = match files.volume() {
+                    Some(volume) => ContainerServer::on(dock, name, image, limits, volume, log),
+                    None => ContainerServer::new(dock, name, image, limits, files.dir().to_owned(), log),
+                };
+                Server::Container(server?)
             }
             Make::External { settings, .. } => {
                 let server = ExternalServer::new(place.clone(), name, settings);

@@ -14,6 +14,7 @@
 
 pub mod docker;
 pub mod external;
+pub mod files;
 pub mod make;
 pub mod outcome;
 pub mod port;
@@ -21,6 +22,7 @@ pub mod process;
 pub mod server;
 pub mod start;
 
+pub use files::Files;
 pub use make::{Make, MakeError};
 pub use server::{Part, Server, Shutdown};
 

@@ -7,7 +7,7 @@ use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::process::ProcessServer;
 use super::start::StartError;
 use crate::pg::Host;
-use crate::pg::control::{self, ControlData, ControlError};
+use crate::pg::control::{ControlData, ControlError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,8 +126,7 @@ impl Server {
     pub async fn control_data(&self) -> Result<ControlData, ControlError> {
         match self {
             Server::Process(server) => server.control_data().await,
-            // Its programs are in the image, and a container takes longer to start than a file to read.
-            Server::Container(server) => control::read_control_file(&server.data),
+            Server::Container(server) => server.control_data().await,
             Server::External(server) => Err(ControlError::NotHere { node: server.host.node.clone() }),
         }
     }

@@ -53,9 +53,15 @@ async fn stop(node: Arc<Node>, how: Shutdown, limit: Duration) -> Result<(), Fau
 /// Starts servers that a fault ended. One that was fenced stays down, and so does one that was primary when
 /// another accepts writes by now: starting it as it was would make two primaries.
 pub(super) async fn start_again(nodes: Vec<Arc<Node>>, reach: &Reach) -> Result<(), FaultError> {
-    let (standbys, primaries): (Vec<_>, Vec<_>) =
-        nodes.into_iter().filter(|node| !node.is_running()).partition(|node| node.is_standby_on_disk());
+    let (mut standbys, mut primaries) = (Vec::new(), Vec::new());
     let mut first = Ok(());
+    for node in nodes.into_iter().filter(|node| !node.is_running()) {
+        match node.is_standby_on_disk().await {
+            Ok(true) => standbys.push(node),
+            Ok(false) => primaries.push(node),
+            Err(source) => first = first.and(Err(FaultError::failed("cannot start again", &node.name, source))),
+        }
+    }
     // One after the other, so that the second sees the first accept writes.
     for node in primaries {
         first = first.and(primary_again(node, reach).await);

@@ -132,7 +132,8 @@ impl Tools<'_> {
         let (node, upstream) = (self.node(node)?, self.node(upstream)?);
         if !node.is_running() {
             self.slot(node, upstream).await?;
-            node.follow_on_start(&self.cluster.way(node, upstream)).map_err(|error| error.to_string())?;
+            let followed = node.follow_on_start(&self.cluster.way(node, upstream)).await;
+            followed.map_err(|error| error.to_string())?;
             node.start().await.map_err(|error| error.to_string())?;
         }
         Ok(Done::Done)

@@ -51,10 +51,14 @@ pub fn passfile(login: &Login) -> String {
 
 /// `pg_hba.conf`: passwords from this machine and from the server's own networks (it listens on one address only: the
 /// loopback, or that on a network of the run's own), for sessions and for replication, and nothing else.
-pub fn pg_hba() -> String {
+///
+/// A server on another machine (`remote`) is reached from others, whose addresses as it sees them are not known: it
+/// takes passwords from everywhere.
+pub fn pg_hba(remote: bool) -> String {
     let mut lines = String::new();
+    let addresses: &[&str] = if remote { &["all"] } else { &["127.0.0.1/32", "::1/128", "samenet"] };
     for database in ["all", "replication"] {
-        for address in ["127.0.0.1/32", "::1/128", "samenet"] {
+        for address in addresses {
             lines.push_str(&format!("host {database} all {address} scram-sha-256\n"));
         }
     }

@@ -92,6 +92,8 @@ pub enum ControlError {
     },
 }
 
+/// Where the control file lies in a data directory.
+pub const CONTROL_FILE: &str = "global/pg_control";
 /// The versions of the control file's layout that are known (`PG_CONTROL_VERSION`), of PostgreSQL 13 to 18: in
 /// all of them what is read here lies at the same places.
 const LAYOUTS: [u32; 3] = [1300, 1700, 1800];
@@ -109,14 +111,16 @@ const STATES: [&str; 7] = [
 /// Reads the control file of a data directory without `pg_controldata`, for servers whose programs are not on
 /// this machine. The file must have been written by a machine of the same byte order.
 pub fn read_control_file(dir: &Path) -> Result<ControlData, ControlError> {
-    let path = dir.join("global/pg_control");
+    let path = dir.join(CONTROL_FILE);
     let bytes = std::fs::read(&path).map_err(|source| ControlError::Io { path: path.clone(), source })?;
     decode(&bytes).map_err(|why| ControlError::Unknown { path, why })
 }
 
+/// What the bytes of a control file say, else what is wrong with them.
+///
 /// `ControlFileData` (`pg_control.h`): `system_identifier`, `pg_control_version` at 8, `state` at 16, `checkPoint`
 /// at 32, and from 40 on the checkpoint itself, in which `ThisTimeLineID` follows `redo`.
-fn decode(bytes: &[u8]) -> Result<ControlData, String> {
+pub fn decode(bytes: &[u8]) -> Result<ControlData, String> {
     let short = || format!("it is only {} bytes long", bytes.len());
     let u32_at = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));

@@ -49,6 +49,7 @@ impl Makes {
             };
             makes.0.push((node.driver.clone(), node.version, make));
         }
+        makes.reach_each_other(plan)?;
         for node in nodes(plan) {
             let version = makes.of(&node)?.major();
             let missing = |(setting, _): (&String, &String)| settings::missing(setting, version);
@@ -57,6 +58,32 @@ impl Makes {
             }
         }
         Ok(makes)
+    }
+
+    /// Refuses what servers on engines of other machines cannot do. `check` cannot always know: `DOCKER_HOST` may
+    /// name the engine.
+    fn reach_each_other(&self, plan: &Plan) -> anyhow::Result<()> {
+        for scenario in plan.variants.iter().map(|variant| &variant.scenario) {
+            let nodes = scenario.nodes();
+            let (mut far, mut near) = (None, None);
+            for node in &nodes {
+                *(if self.of(node)?.is_remote() { &mut far } else { &mut near }) = Some(&node.name);
+            }
+            let Some(far) = far else { continue };
+            if let Some(near) = near {
+                bail!(
+                    "`{near}` is on this machine's engine, and `{far}` on another's\n\n\
+                     hint: name this machine's engine as another sees it, such as `host = \"ssh://me@this-machine\"`"
+                );
+            }
+            if let Some(only_here) = scenario.only_here() {
+                bail!(
+                    "`{far}` is on another machine's engine, where this cannot be: {only_here}\n\n\
+                     hint: use the engine of this machine (`host = \"unix:///var/run/docker.sock\"`)"
+                );
+            }
+        }
+        Ok(())
     }
 
     fn get(&self, node: &NodePlan) -> Option<&Make> {

@@ -53,6 +53,21 @@ impl Scenario {
         }
     }
 
+    /// What of it this machine does itself, so that no server can be on the engine of another.
+    pub fn only_here(&self) -> Option<String> {
+        let nodes = self.nodes();
+        let of_node = |node: &crate::scenario::topology::NodePlan| match (&node.disk, &node.dir) {
+            (Some(_), _) => Some(format!("node `{}` is to have a disk of its own", node.name)),
+            (None, Some(_)) => Some(format!("node `{}` is to have a `dir` of this machine", node.name)),
+            (None, None) => None,
+        };
+        let fault = || self.faults().find(|fault| fault.needs_packets() || fault.needs_proxies());
+        let link =
+            self.link.keys().next().map(|name| format!("the link `{name}` leads through proxies of this machine"));
+        link.or_else(|| nodes.iter().find_map(of_node))
+            .or_else(|| Some(format!("networks of other machines are not touched: {}", fault()?.describe("a node"))))
+    }
+
     /// What its network is to be. A way that a fault may slow, reset or hold leads through a proxy from the start.
     pub fn ways(&self) -> WaysSpec {
         let placed = self.placed();

@@ -2,6 +2,7 @@
 //! that run one command and are gone.
 
 use super::engine::{Engine, EngineError, asked};
+use super::volume::{Given, give};
 use super::{LABEL_NODE, LABEL_RUN};
 use bollard::container::LogOutput;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig};
@@ -55,6 +56,12 @@ pub(super) struct Once<'a> {
     /// `uid:gid`.
     pub user: Option<String>,
     pub binds: Vec<String>,
+    /// Files that it finds there.
+    pub given: Vec<Given>,
+    /// Whose those files are.
+    pub owner: (u32, u32),
+    /// It sees the network of the engine's host.
+    pub host_network: bool,
     pub limit: Duration,
 }
 
@@ -159,18 +166,22 @@ impl Engine {
             user: once.user,
             env: Some(vec!["LC_ALL=C".to_owned()]),
             labels: Some(labels(once.run, None)),
-            network_disabled: Some(true),
+            network_disabled: Some(!once.host_network),
             host_config: Some(HostConfig {
                 binds: Some(once.binds),
                 init: Some(true),
-                network_mode: Some("none".to_owned()),
+                network_mode: Some(if once.host_network { "host" } else { "none" }.to_owned()),
                 log_config: Some(log_config()),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
         };
         let made = self.docker.create_container(None, body).await.map_err(asked("creating a container"))?;
-        let ran = tokio::time::timeout(once.limit, self.run_to_end(&made.id)).await;
+        let run = async {
+            give(self, &made.id, &once.given, once.owner).await?;
+            self.run_to_end(&made.id).await
+        };
+        let ran = tokio::time::timeout(once.limit, run).await;
         let removed = self.remove(&made.id).await;
         let late = || EngineError::Lost {
             what: "running a command in a container".to_owned(),

@@ -4,11 +4,17 @@
 //! directory, and is mounted into the container at the same path: configuration is written and templates are
 //! copied as for processes. The servers run as the user whom processes would run as, for whom a `passwd` file
 //! of the run's own is mounted, since the image does not know that user.
+//!
+//! An engine of another machine sees none of these files. There a data directory is a [volume](super::volume), what
+//! else a container needs is put into it before it starts, and servers use the network of their machine: each
+//! listens on one address of it, at a port of its own.
 
 use super::container::{Once, bind, bind_at};
 use super::engine::{Engine, EngineError};
 use super::image::{Image, ImageError};
 use super::network::{Lan, LanError};
+use super::ports::Ports;
+use super::volume::Given;
 use super::{Docker, Network};
 use crate::base::inventory::{Id, Thing};
 use crate::base::tool::{IP, ToolError};
@@ -36,6 +42,8 @@ pub struct Dock {
     /// The run's network; absent when servers use the network of the engine's host.
     pub lan: Option<Lan>,
     pub(super) entry: Id,
+    /// Of an engine on another machine: where its servers listen, and their ports.
+    pub(super) remote: Option<(IpAddr, Ports)>,
     passwd: PathBuf,
     made: AtomicU32,
     /// The harness's own addresses that were added to the bridge.
@@ -68,13 +76,28 @@ pub enum DockError {
         /// What the system said.
         source: io::Error,
     },
-    /// The engine does not see this machine's files.
+    /// The host of an engine on another machine has no address that is known here.
     #[error(
-        "the container engine at {host} is on another machine\nhint: only engines that are reached by a socket of this machine (unix://…) can be used"
+        "servers on the container engine at {engine} would listen on `{host}`, which has no address: {why}\n\
+         hint: let `address = \"…\"` in the driver's table say where that machine is reached"
     )]
-    Remote {
-        /// How it is reached.
+    Address {
+        /// How the engine is reached.
+        engine: String,
+        /// The host.
         host: String,
+        /// What the resolver said.
+        why: String,
+    },
+    /// All ports that servers on another machine may have are taken.
+    #[error(
+        "no port from {} to {} is free on the machine of the container engine at {engine}",
+        super::ports::FIRST,
+        super::ports::LAST
+    )]
+    NoPort {
+        /// How the engine is reached.
+        engine: String,
     },
     /// A data directory could not be made.
     #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}")]
@@ -92,23 +115,27 @@ impl Dock {
     /// Reaches the engine and makes the run's network there. What is made is named in the inventory before.
     pub async fn open(place: &Arc<Workplace>, settings: &Docker) -> Result<Arc<Dock>, DockError> {
         let engine = Engine::connect(settings.host.as_deref()).await?;
-        if !engine.is_local() {
-            return Err(DockError::Remote { host: engine.name().to_owned() });
-        }
+        let remote = match engine.remote_host() {
+            Some(host) => {
+                Some((address(&engine, settings.address.as_deref().unwrap_or(host)).await?, Ports::default()))
+            }
+            None => None,
+        };
         let inventory = &place.setup.inventory;
         let named = inventory.thing(Thing::Labelled { engine: engine.name().to_owned() });
         let entry = named.map_err(|source| DockError::Io { path: inventory.path().to_owned(), source })?;
         let passwd = place.dir().join("passwd");
         write_passwd(place, &passwd).map_err(|source| DockError::Io { path: passwd.clone(), source })?;
         let lan = match settings.network {
-            Network::Bridge => Some(Lan::create(&engine, &place.setup.run).await?),
-            Network::Host => None,
+            Network::Bridge if remote.is_none() => Some(Lan::create(&engine, &place.setup.run).await?),
+            Network::Bridge | Network::Host => None,
         };
         Ok(Arc::new(Dock {
             engine,
             place: place.clone(),
             lan,
             entry,
+            remote,
             passwd,
             made: AtomicU32::new(0),
             stations: Default::default(),
@@ -117,22 +144,39 @@ impl Dock {
 
     /// The image `reference`, pulled when it is not there; see [`Engine::image`].
     pub async fn image(&self, reference: &str, progress: impl FnMut(&str)) -> Result<Image, DockError> {
-        Ok(self.engine.image(reference, &self.place.setup.run, progress).await?)
+        let image = self.engine.image(reference, &self.place.setup.run, progress).await?;
+        if let Some((_, ports)) = &self.remote {
+            ports.learn(&self.engine, &self.place.setup.run, &image.id).await?;
+        }
+        Ok(image)
     }
 
     /// Makes a cluster in the empty directory `dir`, whose superuser has the password in the file `pwfile`, with the
     /// `initdb` of the image; see [`control::initdb`].
     pub async fn initdb(&self, image: &Image, pwfile: &Path, dir: &Path) -> Result<(), DockError> {
-        let args = control::initdb_args(SUPERUSER, pwfile, dir);
-        let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned());
         let mut binds = self.common_binds();
         binds.extend([bind(pwfile, false), bind(dir, true)]);
+        self.run_initdb(image, pwfile, dir, binds, Vec::new()).await
+    }
+
+    pub(super) async fn run_initdb(
+        &self,
+        image: &Image,
+        pwfile: &Path,
+        dir: &Path,
+        binds: Vec<String>,
+        given: Vec<Given>,
+    ) -> Result<(), DockError> {
+        let args = control::initdb_args(SUPERUSER, pwfile, dir);
+        let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned());
         let once = Once {
             run: &self.place.setup.run,
             image: &image.id,
             cmd: std::iter::once("initdb".to_owned()).chain(args).collect(),
             user: Some(self.user()),
             binds,
+            given,
+            owner: self.ids(),
             limit: INITDB_LIMIT,
             ..Once::default()
         };
@@ -150,13 +194,27 @@ impl Dock {
 
     /// Whom servers run as, as `uid:gid`.
     pub(super) fn user(&self) -> String {
-        let (uid, gid) = ids(&self.place);
+        let (uid, gid) = self.ids();
         format!("{uid}:{gid}")
+    }
+
+    pub(super) fn ids(&self) -> (u32, u32) {
+        ids(&self.place)
+    }
+
+    /// Whether its engine is on another machine.
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
     }
 
     /// Who is who.
     pub(super) fn common_binds(&self) -> Vec<String> {
         vec![bind_at(&self.passwd, Path::new("/etc/passwd"), false)]
+    }
+
+    /// The same for a container on another machine.
+    pub(super) fn passwd(&self) -> Given {
+        Given { path: "/etc/passwd".into(), text: passwd(&self.place).into_bytes(), mode: 0o644 }
     }
 
     /// The `number`th of the harness's own addresses on the run's network, beside the bridge's. Only root can add one to
@@ -193,9 +251,23 @@ fn ids(place: &Workplace) -> (u32, u32) {
     }
 }
 
-fn write_passwd(place: &Workplace, path: &Path) -> io::Result<()> {
+fn passwd(place: &Workplace) -> String {
     let (uid, gid) = ids(place);
-    let text = format!("root:x:0:0:root:/root:/bin/sh\n{SUPERUSER}:x:{uid}:{gid}::/tmp:/bin/sh\n");
+    format!("root:x:0:0:root:/root:/bin/sh\n{SUPERUSER}:x:{uid}:{gid}::/tmp:/bin/sh\n")
+}
+
+/// The address of an engine's machine. Asked for here, because a machine's own name often means its loopback to
+/// itself.
+async fn address(engine: &Engine, host: &str) -> Result<IpAddr, DockError> {
+    let wrong = |why: String| DockError::Address { engine: engine.name().to_owned(), host: host.to_owned(), why };
+    let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| wrong(error.to_string()))?;
+    let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    found.sort_by_key(IpAddr::is_ipv6);
+    found.first().copied().ok_or_else(|| wrong("the resolver knows none".to_owned()))
+}
+
+fn write_passwd(place: &Workplace, path: &Path) -> io::Result<()> {
+    let text = passwd(place);
     // Several docks of a run write the same, and one of them may be mounted already.
     if fs::read_to_string(path).is_ok_and(|there| there == text) {
         return Ok(());

@@ -12,8 +12,10 @@ pub mod follow;
 mod freeze;
 pub mod image;
 pub mod network;
+mod ports;
 pub mod server;
 pub mod stats;
+pub mod volume;
 
 pub use dock::{Dock, DockError};
 pub use engine::{Engine, EngineError};
@@ -37,9 +39,10 @@ pub struct Docker {
     pub image: Option<String>,
     /// The engine, as in `DOCKER_HOST`; absent: as the docker client would choose it.
     pub host: Option<String>,
-    /// How the servers are reached.
+    /// How the servers are reached; on an engine of another machine always by that machine's own network.
     pub network: Network,
-    /// Where servers of a remote engine are reached; absent: at the engine's own host.
+    /// Where servers of an engine on another machine listen and are reached, from here and from the other nodes;
+    /// absent: at the engine's own host.
     pub address: Option<String>,
 }
 
@@ -69,6 +72,11 @@ pub struct Limits {
 }
 
 impl Docker {
+    /// Whether the engine is one of another machine, by the way it is reached; absent when `DOCKER_HOST` decides.
+    pub fn is_remote(&self) -> Option<bool> {
+        self.host.as_ref().filter(|host| !host.is_empty()).map(|host| !host.starts_with("unix://"))
+    }
+
     /// The image's name for PostgreSQL of this major version.
     pub fn reference(&self, major: u32) -> String {
         self.image.as_deref().unwrap_or("postgres:{version}").replace("{version}", &major.to_string())

@@ -10,6 +10,7 @@ use super::dock::{Dock, DockError};
 use super::engine::{Engine, EngineError, asked};
 use super::follow::{self, End, Running};
 use super::image::Image;
+use super::volume::{Given, Volume};
 use super::{Limits, cleanup};
 use crate::driver::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
 use crate::driver::port::Port;
@@ -18,6 +19,7 @@ use crate::driver::{Shutdown, Workplace};
 use crate::net::filter::Filter;
 use crate::net::namespace::NetNs;
 use crate::pg::Host;
+use crate::pg::control::{self, ControlData, ControlError};
 use bollard::models::{ContainerCreateBody, HostConfig, NetworkingConfig};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use std::fs;
@@ -51,6 +53,8 @@ pub struct ContainerServer {
     at: At,
     /// Which packets vanish; absent where it uses the network of the engine's host.
     filter: Option<Arc<Filter>>,
+    /// Its data directory, when its engine is on another machine.
+    volume: Option<Arc<Volume>>,
     made: OnceCell<()>,
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
@@ -65,6 +69,7 @@ pub struct ContainerServer {
 enum At {
     Lan(Ipv4Addr),
     Port { _held: Port },
+    Remote(u16),
 }
 
 impl ContainerServer {
@@ -77,12 +82,17 @@ impl ContainerServer {
         data: PathBuf,
         log: PathBuf,
     ) -> Result<ContainerServer, DockError> {
-        let (at, host) = match &dock.lan {
-            Some(lan) => {
+        let (at, host) = match (&dock.lan, &dock.remote) {
+            (_, Some((address, ports))) => {
+                let none = || DockError::NoPort { engine: dock.engine.name().to_owned() };
+                let port = ports.take(&dock.place.setup.run, node).ok_or_else(none)?;
+                (At::Remote(port), Host::new(node, address.to_string(), port))
+            }
+            (Some(lan), None) => {
                 let address = lan.take_address()?;
                 (At::Lan(address), Host::new(node, address.to_string(), PORT))
             }
-            None => {
+            (None, None) => {
                 let port = Port::reserve().map_err(|source| DockError::Io { path: data.clone(), source })?;
                 let host = Host::new(node, "127.0.0.1", port.number());
                 (At::Port { _held: port }, host)
@@ -98,6 +108,7 @@ impl ContainerServer {
             limits,
             filter: dock.lan.is_some().then(|| Arc::new(Filter::of_container(dock.place.setup.inventory.clone()))),
             at,
+            volume: None,
             made: OnceCell::new(),
             starting: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
@@ -105,6 +116,20 @@ impl ContainerServer {
             kept: AtomicBool::new(false),
             own_end: OnceLock::new(),
         })
+    }
+
+    /// The same with its data directory on its engine's machine.
+    pub fn on(
+        dock: &Arc<Dock>,
+        node: &str,
+        image: &Image,
+        limits: Limits,
+        volume: &Arc<Volume>,
+        log: PathBuf,
+    ) -> Result<ContainerServer, DockError> {
+        let mut server = ContainerServer::new(dock, node, image, limits, volume.data().to_owned(), log)?;
+        server.volume = Some(volume.clone());
+        Ok(server)
     }
 
     /// The node's name.
@@ -144,7 +169,8 @@ impl ContainerServer {
         let _one_start = self.starting.lock().await;
         let began = Instant::now();
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        let error = |status: String| StartError::new(&self.host, &self.log, log_offset, began, status);
+        let error =
+            |status: String| self.out_of_reach(StartError::new(&self.host, &self.log, log_offset, began, status));
         if self.is_running() {
             return Err(error("it runs already".to_owned()));
         }
@@ -181,6 +207,30 @@ impl ContainerServer {
         accepts_login(&self.host, self.place()).await
     }
 
+    /// On another machine: the address may be none of its own, or not lead there from here.
+    fn out_of_reach(&self, error: StartError) -> StartError {
+        let says = |words: &str| error.log_tail.contains(words);
+        let (engine, address) = (self.dock.engine.name(), &self.host.host);
+        let hint = match &self.at {
+            At::Remote(port) if says("Address already in use") => {
+                format!(
+                    "another program of the machine of {engine} listens on {address}:{port}; run this again: the port will be another"
+                )
+            }
+            At::Remote(_) if says("could not bind") || says("could not create any TCP/IP sockets") => {
+                format!(
+                    "let `address = \"…\"` in the driver's table name an address that the machine of {engine} has itself"
+                )
+            }
+            At::Remote(port) if says("ready to accept connections") => format!(
+                "it runs, and {address}:{port} is not reached from here; let `address = \"…\"` in the driver's table say \
+                 where the machine of {engine} is reached, or open the ports from 20000 to 30000 there"
+            ),
+            _ => return error,
+        };
+        StartError { hint: Some(hint), ..error }
+    }
+
     async fn launch(&self) -> Result<Arc<Running>, EngineError> {
         let engine = &self.dock.engine;
         self.made.get_or_try_init(|| self.create()).await?;
@@ -198,8 +248,13 @@ impl ContainerServer {
 
     async fn create(&self) -> Result<(), EngineError> {
         let dock = &self.dock;
-        let mut binds = dock.common_binds();
-        binds.extend([bind(&dock.place.passfile(), false), bind(&self.data, true)]);
+        let binds = match &self.volume {
+            Some(volume) => vec![volume.bind()],
+            None => {
+                let own = [bind(&dock.place.passfile(), false), bind(&self.data, true)];
+                dock.common_binds().into_iter().chain(own).collect()
+            }
+        };
         let data = self.data.display().to_string();
         let bytes = |size: crate::base::units::Size| i64::try_from(size.0).unwrap_or(i64::MAX);
         let memory = self.limits.memory.map(bytes);
@@ -235,7 +290,27 @@ impl ContainerServer {
         };
         let options = CreateContainerOptionsBuilder::new().name(&self.name).build();
         let created = dock.engine.docker.create_container(Some(options), body).await;
-        created.map(drop).map_err(asked(format!("creating the container of `{}`", self.name())))
+        created.map_err(asked(format!("creating the container of `{}`", self.name())))?;
+        if self.volume.is_some() {
+            let path = dock.place.passfile();
+            let lost =
+                |error: std::io::Error| EngineError::Lost { what: path.display().to_string(), why: error.to_string() };
+            let text = fs::read(&path).map_err(lost)?;
+            dock.give(&self.name, &[dock.passwd(), Given { path, text, mode: 0o600 }]).await?;
+        }
+        Ok(())
+    }
+
+    /// What the control file of its data directory says; no server must run on it.
+    pub async fn control_data(&self) -> Result<ControlData, ControlError> {
+        // Its programs are in the image, and a container takes longer to start than a file to read.
+        let Some(volume) = &self.volume else { return control::read_control_file(&self.data) };
+        let bytes = volume.read(control::CONTROL_FILE).await;
+        let path = self.data.join(control::CONTROL_FILE);
+        match bytes {
+            Ok(bytes) => control::decode(&bytes).map_err(|why| ControlError::Unknown { path, why }),
+            Err(source) => Err(ControlError::Io { path, source }),
+        }
     }
 
     /// Kills (SIGKILL) everything in the container, and returns when it has ended.
@@ -389,8 +464,10 @@ impl Drop for ContainerServer {
             // What fails here is found by its label when the run is cleaned up.
             let _ = cleanup::kill_one(self.dock.engine.name(), &self.name);
         }
-        if let (Some(lan), At::Lan(address)) = (&self.dock.lan, &self.at) {
-            lan.give_back(*address);
+        match (&self.dock.lan, &self.dock.remote, &self.at) {
+            (Some(lan), _, At::Lan(address)) => lan.give_back(*address),
+            (_, Some((_, ports)), At::Remote(port)) => ports.give_back(*port),
+            _ => {}
         }
     }
 }

@@ -60,7 +60,10 @@ pub(super) fn disk(scenario: &Scenario, act: &[&str], fault: &Fault, target: &st
         findings.value(
             &[act, &["of"]].concat(),
             format!("`{}` has no disk of its own, and no other is touched", node.name),
-            format!("add `node.{}.disk = \"1GB\"`", node.entry),
+            match super::remote::is_remote(node) {
+                true => "disks are made on this machine, and its engine is another's".to_owned(),
+                false => format!("add `node.{}.disk = \"1GB\"`", node.entry),
+            },
         );
     }
     if let Fault::SlowDisk(slow) = fault

@@ -6,6 +6,7 @@ mod drivers;
 mod externals;
 mod nodes;
 mod phases;
+mod remote;
 mod sessions;
 mod settings;
 mod traffic;
@@ -78,6 +79,7 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["node", "link", "load", "probe", "manager"]) {
         ways::links(scenario, &mut findings);
+        remote::remote(scenario, &mut findings);
     }
     if whole(&["node", "postgres"]) {
         versions::versions(scenario, &mut findings);

@@ -117,6 +117,7 @@ pub(super) fn fault(scenario: &Scenario, act: &[&str], fault: &Fault, findings: 
         Fault::Reset(reset) => _ = both(scenario, &at("between"), &reset.between, findings),
         _ => {}
     }
+    super::remote::fault(scenario, act, fault, findings);
     if fault.needs_packets() {
         vanishing(scenario, act, findings);
     }
@@ -131,7 +132,7 @@ fn vanishing(scenario: &Scenario, act: &[&str], findings: &mut Findings) {
         Driver::Docker(docker) if docker.network == DockerNetwork::Host => {
             Some("its network is the host's; leave out `network`, or let it be `bridge`")
         }
-        Driver::Docker(docker) if docker.host.as_ref().is_some_and(|host| !host.starts_with("unix://")) => {
+        Driver::Docker(docker) if docker.is_remote() == Some(true) => {
             Some("its engine may be on another machine, and only networks of this one are cut")
         }
         Driver::External(_) => {

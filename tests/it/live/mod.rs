@@ -14,6 +14,7 @@ mod net;
 mod orphaned;
 mod probes;
 mod proxy;
+mod remote;
 mod sampling;
 mod servers;
 mod versions;

@@ -313,7 +313,7 @@ async fn freezing_stops_what_it_names_and_a_frozen_server_stops() {
     assert!(stopped.thawed && !stopped.killed && !a.is_running(), "{stopped}");
     s.freeze(Part::Server).await.unwrap();
     s.kill().await.unwrap();
-    s.follow_on_start(&cluster.way(s, a)).unwrap();
+    s.follow_on_start(&cluster.way(s, a)).await.unwrap();
     a.start().await.unwrap_or_else(|error| panic!("{error}"));
     s.start().await.unwrap_or_else(|error| panic!("{error}"));
     a.freeze(Part::WalSenders).await.ok();

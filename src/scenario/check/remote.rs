@@ -1,0 +1,57 @@
+//! Servers on container engines of other machines, and what cannot be had there: everything that this machine does
+//! itself, with its own networks, proxies and file systems.
+
+use super::Findings;
+use crate::driver::Driver;
+use crate::fault::Fault;
+use crate::scenario::Scenario;
+use crate::scenario::topology::NodePlan;
+
+pub(super) fn remote(scenario: &Scenario, findings: &mut Findings) {
+    let nodes = scenario.nodes();
+    let Some(far) = nodes.iter().find(|node| is_remote(node)) else { return };
+    if let Some(near) = nodes.iter().find(|node| is_here(node)) {
+        findings.key(
+            &["node", &near.entry, "driver"],
+            format!("`{}` is on this machine's engine, and `{}` on another's", near.name, far.name),
+            "they would not reach each other; name this machine's engine as another sees it, such as `host = \"ssh://me@this-machine\"`",
+        );
+    }
+    for node in nodes.iter().filter(|node| is_remote(node)) {
+        let things = [("disk", node.disk.is_some()), ("dir", node.dir.is_some())];
+        for (key, _) in things.into_iter().filter(|(_, given)| *given) {
+            findings.key(
+                &["node", &node.entry, key],
+                format!("`{key}` is made on this machine, and `{}` is on another's engine", node.name),
+                format!("leave out `{key}`: its data directory is a volume of that engine"),
+            );
+        }
+    }
+    for name in scenario.link.keys() {
+        findings.key(&["link", name], proxies(far), PROXIES_HINT);
+    }
+}
+
+/// A fault at `act` that proxies of this machine bring about.
+pub(super) fn fault(scenario: &Scenario, act: &[&str], fault: &Fault, findings: &mut Findings) {
+    if fault.needs_proxies()
+        && let Some(far) = scenario.nodes().iter().find(|node| is_remote(node))
+    {
+        findings.key(&[act, &["kind"]].concat(), proxies(far), PROXIES_HINT);
+    }
+}
+
+const PROXIES_HINT: &str = "let all engines be of this machine (`unix://…`), or use `freeze`, `kill` and `stop`";
+
+fn proxies(far: &NodePlan) -> String {
+    format!("ways lead through proxies of this machine, and `{}` is on another's engine", far.name)
+}
+
+/// Whether a node is on an engine of another machine, as far as is written.
+pub(super) fn is_remote(node: &NodePlan) -> bool {
+    matches!(&node.driver, Driver::Docker(docker) if docker.is_remote() == Some(true))
+}
+
+fn is_here(node: &NodePlan) -> bool {
+    matches!(&node.driver, Driver::Docker(docker) if docker.is_remote() == Some(false))
+}
