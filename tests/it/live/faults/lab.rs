@@ -265,6 +265,8 @@ fn spec((name, follows, site, priority): (&str, Option<&str>, &str, u32), make: 
         ("shared_buffers", "16MB"),
         ("max_wal_size", "64MB"),
         ("min_wal_size", "32MB"),
+        // A standby that was late when the primary went down finds what it needs.
+        ("wal_keep_size", "96MB"),
         // Who was cut off notices soon that the other side has given up.
         ("wal_receiver_status_interval", "1s"),
         ("wal_retrieve_retry_interval", "200ms"),
