@@ -99,7 +99,6 @@ impl Node {
             },
             Server::Container(server) => {
                 let pid = server.state().await?.and_then(|state| state.pid);
-                let pid = pid.and_then(|pid| i32::try_from(pid).ok());
                 Arc::new(Cgroup::of(pid.ok_or_else(|| NodeDiskError::Down(self.name.clone()))?)?)
             }
             Server::External(_) => return Err(NodeDiskError::None(self.name.clone())),
