@@ -176,7 +176,8 @@ fn containers_killed_within_a_partition() {
     assert_eq!(cleaned["errors"], json!([]));
     let mut undone = words(&cleaned, "undone");
     let mut expected = others;
-    (undone.sort(), expected.sort());
+    undone.sort();
+    expected.sort();
     assert_eq!(undone, expected);
     assert_eq!(labelled(&run), "");
     assert_gone(&things);
