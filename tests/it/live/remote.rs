@@ -138,7 +138,7 @@ fn engine(dir: &Path, port: u16) -> Child {
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let mut command = Command::new("dockerd");
     command.args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);
-    command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--tlsverify"]);
+    command.args(["--iptables=false", "--ip-forward=false", "--tlsverify"]);
     command.args(["--tlscacert", &at("tls/ca.pem"), "--tlscert", &at("tls/server.pem")]);
     command.args(["--tlskey", &at("tls/server-key.pem"), "--host", &format!("tcp://127.0.0.1:{port}")]);
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
