@@ -12,7 +12,8 @@ use crate::base::hunt::Hunt;
 use crate::base::index::{Index, IndexEntry, copy_of, leave};
 use crate::base::inventory::{Contents, Entry, Estate, Id, Inventory, MARK, Owner, Thing};
 use crate::base::proc::{self, Stat};
-use crate::driver::docker::cleanup;
+use crate::driver::docker::cleanup::{self, Labelled};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,12 +45,17 @@ pub struct Remains {
     pub processes: Vec<Remaining<Stat>>,
     /// Mounts, control groups, namespaces and network devices, in order of creation.
     pub others: Vec<Remaining<Thing>>,
+    /// What bears the run's label on container engines.
+    pub labelled: Vec<Remaining<Labelled>>,
+    /// Why an engine could not be asked.
+    pub unasked: Vec<String>,
 }
 
 impl Remains {
-    /// Whether nothing is left.
+    /// Whether nothing is left, as far as could be asked.
     pub fn is_empty(&self) -> bool {
-        self.directories.is_empty() && self.processes.is_empty() && self.others.is_empty()
+        let here = self.directories.is_empty() && self.processes.is_empty() && self.others.is_empty();
+        here && self.labelled.is_empty()
     }
 }
 
@@ -132,7 +138,7 @@ pub fn undo_own(inventory: &Inventory) -> Undone {
     undone
 }
 
-/// What of an inventory still exists.
+/// What of an inventory still exists. Blocks while container engines are asked.
 pub fn remains(contents: &Contents) -> Remains {
     let mut remains = Remains::default();
     for entry in contents.entries.iter().filter(|entry| !entry.gone) {
@@ -149,7 +155,27 @@ pub fn remains(contents: &Contents) -> Remains {
         let processes = hunt(contents, |entry| entry.kept == kept).find();
         remains.processes.extend(processes.into_iter().map(|what| Remaining { what, kept }));
     }
+    remains.ask_engines(contents);
     remains
+}
+
+impl Remains {
+    /// Lists what stands on engines; what is kept on one is all that is there.
+    fn ask_engines(&mut self, contents: &Contents) {
+        let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
+        let mut engines: BTreeMap<&str, bool> = BTreeMap::new();
+        for entry in contents.entries.iter().filter(|entry| !entry.gone) {
+            if let Thing::Labelled { engine } = &entry.thing {
+                *engines.entry(engine).or_default() |= entry.kept;
+            }
+        }
+        for (engine, kept) in engines {
+            match cleanup::list(engine, run) {
+                Ok(found) => self.labelled.extend(found.into_iter().map(|what| Remaining { what, kept })),
+                Err(error) => self.unasked.push(format!("what run {run} left on a container engine: {error}")),
+            }
+        }
+    }
 }
 
 /// A hunt for the processes of those entries that `which` takes and that are not marked gone.

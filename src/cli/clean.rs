@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Remove what dead runs left behind: servers still running, data directories, mounts, control groups,
-/// network namespaces and devices.
+/// network namespaces and devices, and on container engines what bears the run's label.
 ///
 /// Only what stands in the inventory of a run whose harness is gone is touched. What was kept on purpose
 /// (`run --keep`) is listed apart and stays, unless `--kept` is given.
@@ -37,7 +37,7 @@ struct Cleaned {
     alive: bool,
     directories: Vec<PathBuf>,
     processes: Vec<i32>,
-    /// Mounts, control groups, network namespaces and devices, in words.
+    /// Mounts, control groups, network namespaces and devices; containers, their networks and volumes; in words.
     others: Vec<String>,
     kept_directories: Vec<PathBuf>,
     kept_processes: Vec<i32>,
@@ -92,7 +92,7 @@ impl Clean {
                 Ok(undone) => {
                     cleaned.killed = undone.killed;
                     cleaned.removed = undone.removed;
-                    cleaned.undone = undone.undone.iter().map(Thing::to_string).collect();
+                    cleaned.undone = undone.undone.iter().map(Thing::to_string).chain(undone.labelled).collect();
                     cleaned.errors.extend(undone.errors);
                 }
                 Err(error) => cleaned.errors.push(error.to_string()),
@@ -150,7 +150,7 @@ fn and_others(count: usize) -> String {
     if count == 0 {
         String::new()
     } else {
-        format!(", and {count} mounts, control groups, network namespaces and devices")
+        format!(", and {count} mounts, control groups, networks, devices, containers and volumes")
     }
 }
 
@@ -172,5 +172,10 @@ impl Cleaned {
             let list = if other.kept { &mut self.kept_others } else { &mut self.others };
             list.push(other.what.to_string());
         }
+        for labelled in &remains.labelled {
+            let list = if labelled.kept { &mut self.kept_others } else { &mut self.others };
+            list.push(labelled.what.to_string());
+        }
+        self.errors.extend(remains.unasked.iter().cloned());
     }
 }

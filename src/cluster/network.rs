@@ -12,11 +12,10 @@ use crate::driver::{Make, Server};
 use crate::net::cut::{Cut, End, Way};
 use crate::net::filter::Filter;
 use crate::net::lan::{Attached, Lan};
-use crate::net::namespace::{NetError, NetNs};
+use crate::net::namespace::NetError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -24,8 +23,8 @@ use tokio::sync::Mutex;
 #[derive(Debug, Default)]
 pub(super) struct Network {
     kind: Kind,
-    /// The packet filters that were needed so far, with the namespace that each is of.
-    filters: Mutex<BTreeMap<Name, (PathBuf, Arc<Filter>)>>,
+    /// The packet filters of namespaces of this machine that were needed so far; containers have their own.
+    filters: Mutex<BTreeMap<Name, Arc<Filter>>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,9 +56,6 @@ pub enum NetworkError {
     /// The node shares the machine's network.
     #[error("`{0}` has no network of its own")]
     Shared(Name),
-    /// The node does not run, so it has no network now.
-    #[error("`{0}` does not run, so there is nothing to cut off")]
-    Down(Name),
 }
 
 impl Network {
@@ -156,27 +152,18 @@ impl Cluster {
         Ok(Cut::set(&ways).await?)
     }
 
-    /// The packet filter of a node's namespace. Every start of a container makes another.
+    /// The packet filter of a node's namespace.
     async fn filter(&self, node: &Node) -> Result<Arc<Filter>, NetworkError> {
-        let ns = match (&self.network.kind, node.server()) {
-            (Kind::Lan { attached, .. }, _) => attached.get(&node.name).map(|attached| attached.ns.clone()),
-            (Kind::Bridge(_), Server::Container(server)) => {
-                let path = server.network_namespace().await?;
-                Some(NetNs::at(path.ok_or_else(|| NetworkError::Down(node.name.clone()))?))
+        let shared = || NetworkError::Shared(node.name.clone());
+        match (&self.network.kind, node.server()) {
+            (Kind::Lan { attached, .. }, _) => {
+                let attached = attached.get(&node.name).ok_or_else(shared)?;
+                let new = || Arc::new(Filter::new(attached.ns.clone(), self.place.setup.inventory.clone()));
+                Ok(self.network.filters.lock().await.entry(node.name.clone()).or_insert_with(new).clone())
             }
-            _ => None,
-        };
-        let ns = ns.ok_or_else(|| NetworkError::Shared(node.name.clone()))?;
-        let path = ns.path().to_owned();
-        let mut filters = self.network.filters.lock().await;
-        if let Some((of, filter)) = filters.get(&node.name)
-            && *of == path
-        {
-            return Ok(filter.clone());
+            (Kind::Bridge(_), Server::Container(server)) => server.filter().cloned().ok_or_else(shared),
+            _ => Err(shared()),
         }
-        let filter = Arc::new(Filter::new(ns, self.place.setup.inventory.clone()));
-        filters.insert(node.name.clone(), (path, filter.clone()));
-        Ok(filter)
     }
 
     /// Pulls the plug of a node's network.

@@ -1,7 +1,9 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
 use super::disks::Disk;
-use crate::driver::docker::Limits;
+use crate::base::units::Size;
+use crate::driver::docker::stats::Stats;
+use crate::driver::docker::{Engine, Limits};
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
 use crate::driver::start::StartError;
 use crate::driver::{Make, Part, Server, Shutdown};
@@ -180,6 +182,32 @@ impl Node {
     /// That it ended when nobody had told it to; see [`Server::own_end`].
     pub fn own_end(&self) -> Option<&str> {
         self.server.own_end()
+    }
+
+    /// Whether it is a container.
+    pub fn is_container(&self) -> bool {
+        self.server.container().is_some()
+    }
+
+    /// What its container has used since it was started; nothing of a node that is none. See
+    /// [`ContainerServer::stats`](crate::driver::docker::ContainerServer::stats).
+    pub async fn stats(&self) -> Option<Result<Stats, SignalError>> {
+        Some(self.server.container()?.stats().await)
+    }
+
+    /// The engine that its container is on.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.server.container().map(|container| container.engine())
+    }
+
+    /// Memory that its container may use, where that is limited.
+    pub fn memory_limit(&self) -> Option<Size> {
+        self.server.container()?.limits().memory
+    }
+
+    /// The run that it belongs to.
+    pub fn run(&self) -> &str {
+        &self.server.place().setup.run
     }
 
     /// The server's own log, where it is kept here.

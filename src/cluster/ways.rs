@@ -8,6 +8,7 @@ use crate::pg::Host;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What the ways of a cluster are to be.
@@ -42,6 +43,59 @@ pub(super) struct Laid {
     pub(super) proxy: Proxy,
     /// How slow it is when no fault makes it slower.
     pub(super) shape: Shape,
+    faults: Mutex<InForce>,
+}
+
+/// What faults do to a way. They may overlap, and the end of one leaves the others.
+#[derive(Debug, Default)]
+struct InForce {
+    slower: Vec<Slower>,
+    forth_held: usize,
+    back_held: usize,
+}
+
+/// What a fault adds to a way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slower {
+    /// What each way takes longer.
+    pub delay: Duration,
+    /// How far the delay may lie beside that.
+    pub jitter: Duration,
+    /// Bytes a second each way.
+    pub bandwidth: Option<NonZero<u64>>,
+}
+
+/// Only what the first of these send to the second is meant; absent: all of it.
+pub type Only<'a> = Option<(&'a BTreeSet<Party>, &'a BTreeSet<Party>)>;
+
+impl Laid {
+    fn new(proxy: Proxy, shape: Shape) -> Laid {
+        Laid { proxy, shape, faults: Mutex::default() }
+    }
+
+    fn change(&self, what: impl FnOnce(&mut InForce)) {
+        // Whole after every statement. Held until the proxy has been told, so that it is told in order.
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let (slower, forth, back) = (faults.slower.clone(), faults.forth_held > 0, faults.back_held > 0);
+        what(&mut faults);
+        if faults.slower != slower {
+            self.proxy.shape(faults.slower.iter().fold(self.shape, add));
+        }
+        for (way, before, now) in [(Way::Forth, forth, faults.forth_held > 0), (Way::Back, back, faults.back_held > 0)]
+        {
+            if before != now {
+                self.proxy.stall(way, now);
+            }
+        }
+    }
+}
+
+fn add(shape: Shape, slower: &Slower) -> Shape {
+    let bandwidth = match (shape.bandwidth, slower.bandwidth) {
+        (Some(own), Some(other)) => Some(own.min(other)),
+        (own, other) => own.or(other),
+    };
+    Shape { delay: shape.delay + slower.delay, jitter: shape.jitter + slower.jitter, bandwidth }
 }
 
 /// Packets that vanish at a node.
@@ -73,7 +127,7 @@ impl Ways {
             let Some(host) = self.nodes.get(to) else { continue };
             let target = To { host: host.host.clone(), port: host.port, from: *own };
             let proxy = proxies.open(SocketAddr::new(own.unwrap_or(shared), 0), target, *shape)?;
-            self.lanes.insert((from.clone(), to.clone()), Laid { proxy, shape: *shape });
+            self.lanes.insert((from.clone(), to.clone()), Laid::new(proxy, *shape));
         }
         Ok(())
     }
@@ -83,21 +137,21 @@ impl Ways {
         self.lanes.contains_key(lane)
     }
 
-    /// Makes a way slower than it is by itself.
-    pub fn slow(&self, lane: &Lane, delay: Duration, jitter: Duration, bandwidth: Option<NonZero<u64>>) {
-        let Some(Laid { proxy, shape }) = self.lanes.get(lane) else { return };
-        let bandwidth = match (shape.bandwidth, bandwidth) {
-            (Some(own), Some(other)) => Some(own.min(other)),
-            (own, other) => own.or(other),
-        };
-        proxy.shape(Shape { delay: shape.delay + delay, jitter: shape.jitter + jitter, bandwidth });
+    /// Makes a way slower than it is, until [`Ways::quicken`] with the same.
+    pub fn slow(&self, lane: &Lane, by: Slower) {
+        if let Some(laid) = self.lanes.get(lane) {
+            laid.change(|faults| faults.slower.push(by));
+        }
     }
 
-    /// A way is as slow as it is by itself.
-    pub fn quicken(&self, lane: &Lane) {
-        if let Some(Laid { proxy, shape }) = self.lanes.get(lane) {
-            proxy.shape(*shape);
-        }
+    /// Takes back what [`Ways::slow`] did once.
+    pub fn quicken(&self, lane: &Lane, by: Slower) {
+        let Some(laid) = self.lanes.get(lane) else { return };
+        laid.change(|faults| {
+            if let Some(at) = faults.slower.iter().position(|one| *one == by) {
+                faults.slower.remove(at);
+            }
+        });
     }
 
     /// Resets every connection of a way, and returns how many there were.
@@ -108,26 +162,29 @@ impl Ways {
         }
     }
 
-    /// Holds what is sent on a way: all of it, or what the first of `only` send to the second.
-    pub fn hold(&self, lane: &Lane, only: Option<&(BTreeSet<Party>, BTreeSet<Party>)>) {
+    /// Holds what is sent on a way, until [`Ways::release`] with the same.
+    pub fn hold(&self, lane: &Lane, only: Only<'_>) {
+        self.held(lane, only, |count| *count += 1);
+    }
+
+    /// Takes back what [`Ways::hold`] did once: what was held passes.
+    pub fn release(&self, lane: &Lane, only: Only<'_>) {
+        self.held(lane, only, |count| *count = count.saturating_sub(1));
+    }
+
+    fn held(&self, lane: &Lane, only: Only<'_>, change: impl Fn(&mut usize)) {
         let Some(laid) = self.lanes.get(lane) else { return };
         let (client, server) = (&lane.0, Party::Node(lane.1.clone()));
         let sends =
             |party: &Party, other: &Party| only.is_none_or(|(from, to)| from.contains(party) && to.contains(other));
-        if sends(client, &server) {
-            laid.proxy.stall(Way::Forth, true);
-        }
-        if sends(&server, client) {
-            laid.proxy.stall(Way::Back, true);
-        }
-    }
-
-    /// Lets what was held pass.
-    pub fn release(&self, lane: &Lane) {
-        if let Some(laid) = self.lanes.get(lane) {
-            laid.proxy.stall(Way::Forth, false);
-            laid.proxy.stall(Way::Back, false);
-        }
+        laid.change(|faults| {
+            if sends(client, &server) {
+                change(&mut faults.forth_held);
+            }
+            if sends(&server, client) {
+                change(&mut faults.back_held);
+            }
+        });
     }
 
     /// How `from` reaches `node`.

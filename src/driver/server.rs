@@ -94,6 +94,14 @@ impl Server {
         }
     }
 
+    /// The container that it is, if it is one.
+    pub fn container(&self) -> Option<&ContainerServer> {
+        match self {
+            Server::Process(_) | Server::External(_) => None,
+            Server::Container(server) => Some(server),
+        }
+    }
+
     /// The server's own log, where it is kept here.
     pub fn log(&self) -> Option<&Path> {
         match self {

@@ -1,8 +1,9 @@
 //! A way through a TCP proxy of ours, made slower, broken or held. The proxy's kernel still acknowledges what it is
 //! sent, so keepalive and `tcp_user_timeout` see a peer that lives; a partition is what they act in.
 
-use super::{Aim, FaultError, Reach, Undo};
+use super::{Aim, Between, FaultError, Reach, Undo};
 use crate::base::units::{Size, Time};
+use crate::cluster::ways::{Lane, Only, Slower};
 use crate::net::Side;
 use serde::{Deserialize, Serialize};
 use std::num::NonZero;
@@ -62,15 +63,10 @@ impl Link {
 
     pub(super) fn inject(&self, aim: &Aim, reach: &Reach) -> Result<Undo, FaultError> {
         let lanes = aim.lanes(reach)?;
-        for lane in &lanes {
-            reach.cluster.ways().slow(
-                lane,
-                *self.delay,
-                *self.jitter,
-                self.bandwidth.and_then(|size| NonZero::new(size.0)),
-            );
-        }
-        Ok(Undo::Quicken(lanes))
+        let bandwidth = self.bandwidth.and_then(|size| NonZero::new(size.0));
+        let by = Slower { delay: *self.delay, jitter: *self.jitter, bandwidth };
+        lanes.iter().for_each(|lane| reach.cluster.ways().slow(lane, by));
+        Ok(Undo::Quicken(lanes, by))
     }
 }
 
@@ -86,12 +82,16 @@ pub(super) async fn reset(aim: &Aim, reach: &Reach) -> Result<Undo, FaultError> 
 /// Holds what is sent.
 pub(super) fn stall(aim: &Aim, reach: &Reach) -> Result<Undo, FaultError> {
     let lanes = aim.lanes(reach)?;
-    let held = match &aim.ways {
-        Some(ways) if ways.one_way => Some((ways.from.clone(), ways.to.clone())),
-        _ => None,
-    };
-    for lane in &lanes {
-        reach.cluster.ways().hold(lane, held.as_ref());
-    }
-    Ok(Undo::Release(lanes))
+    let Some(ways) = &aim.ways else { return Ok(Undo::Nothing) };
+    lanes.iter().for_each(|lane| reach.cluster.ways().hold(lane, only(ways)));
+    Ok(Undo::Release(lanes, ways.clone()))
+}
+
+/// Lets what was held pass.
+pub(super) fn release(lanes: &[Lane], ways: &Between, reach: &Reach) {
+    lanes.iter().for_each(|lane| reach.cluster.ways().release(lane, only(ways)));
+}
+
+fn only(ways: &Between) -> Only<'_> {
+    ways.one_way.then_some((&ways.from, &ways.to))
 }

@@ -1,7 +1,7 @@
 //! Taking a fault back.
 
-use super::{FaultError, Reach, disk, freeze, partition, pause_replay, stop};
-use crate::cluster::ways::Lane;
+use super::{Between, FaultError, Reach, disk, freeze, link, partition, pause_replay, stop};
+use crate::cluster::ways::{Lane, Slower};
 use crate::cluster::{Node, Part};
 use crate::net::cut::Cut;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub enum Undo {
     /// Plug servers in.
     Replug(Vec<Arc<Node>>),
     /// Ways are as slow as they were.
-    Quicken(Vec<Lane>),
+    Quicken(Vec<Lane>, Slower),
     /// Let what was held pass.
-    Release(Vec<Lane>),
+    Release(Vec<Lane>, Between),
     /// Remove what fills disks.
     Drain(Vec<Arc<Node>>),
     /// Disks are as fast as they were.
@@ -46,12 +46,12 @@ impl Undo {
                 mended.map_err(|source| FaultError::failed("cannot mend the network of", "the trial", source))
             }
             Undo::Replug(nodes) => partition::replug(nodes, reach).await,
-            Undo::Quicken(lanes) => {
-                lanes.iter().for_each(|lane| reach.cluster.ways().quicken(lane));
+            Undo::Quicken(lanes, by) => {
+                lanes.iter().for_each(|lane| reach.cluster.ways().quicken(lane, by));
                 Ok(())
             }
-            Undo::Release(lanes) => {
-                lanes.iter().for_each(|lane| reach.cluster.ways().release(lane));
+            Undo::Release(lanes, ways) => {
+                link::release(&lanes, &ways, reach);
                 Ok(())
             }
             Undo::Drain(nodes) => disk::drain(nodes).await,

@@ -130,6 +130,20 @@ pub const METRICS: &[Metric] = &[
     m("sampler.ticks", "count", Neither, "ticks that were due"),
     m("sampler.missed", "ratio", Lower, "share of due ticks that were passed over"),
     m("sampler.down", "ratio", Neither, "share of due ticks at which the node did not answer"),
+    m(
+        "container.throttled",
+        "ratio",
+        Lower,
+        "share of the periods (100 ms) in which a container used up its `cpus` and was held, from the first to the last reading in the phase",
+    ),
+    m(
+        "container.memory.max",
+        "bytes",
+        Neither,
+        "most memory in use by a container, without file cache that could be given up at once, of the phase's readings",
+    ),
+    m("container.ticks", "count", Neither, "due readings of a container"),
+    m("container.missed", "ratio", Lower, "share of due readings of a container that its engine did not give in time"),
 ];
 
 /// The metric called `name`.

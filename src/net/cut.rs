@@ -74,8 +74,7 @@ impl Cut {
     /// Lets them through again; returns how long it took. A namespace that is gone needs no healing.
     pub async fn heal(&self) -> Result<Duration, NetError> {
         let began = Instant::now();
-        let there = self.rules.iter().filter(|(filter, _)| filter.ns().exists());
-        let healed = join_all(there.map(|(filter, rules)| filter.unblock(rules))).await;
+        let healed = join_all(self.rules.iter().map(|(filter, rules)| filter.unblock(rules))).await;
         healed.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(began.elapsed())
     }

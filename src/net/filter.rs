@@ -44,16 +44,20 @@ pub enum Direction {
 /// Packets to or from a peer.
 pub type Rule = (IpAddr, Direction);
 
-/// The packet filter of a namespace, as far as it is ours.
+/// The packet filter of a namespace, as far as it is ours; or of one namespace after the other, where every start
+/// of a container makes another.
 #[derive(Debug)]
 pub struct Filter {
-    ns: NetNs,
     inventory: Arc<Inventory>,
+    /// Its namespace comes and goes; rules wait for the next one.
+    comes_and_goes: bool,
     state: Mutex<State>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct State {
+    /// Absent before the first one.
+    ns: Option<NetNs>,
     /// How often each is blocked: of two that block the same, one may end before the other. Never `Both`.
     blocked: BTreeMap<Rule, usize>,
     /// The number of the namespace in which the chain is in use.
@@ -63,16 +67,25 @@ struct State {
 impl Filter {
     /// The filter of `ns`; nothing is changed yet.
     pub fn new(ns: NetNs, inventory: Arc<Inventory>) -> Filter {
-        Filter { ns, inventory, state: Mutex::default() }
+        let state = State { ns: Some(ns), ..State::default() };
+        Filter { inventory, comes_and_goes: false, state: Mutex::new(state) }
     }
 
-    /// Its namespace.
-    pub fn ns(&self) -> &NetNs {
-        &self.ns
+    /// The filter of a container that does not run yet. Rules that are set while it does not run are in force from
+    /// its next start on.
+    pub fn of_container(inventory: Arc<Inventory>) -> Filter {
+        Filter { inventory, comes_and_goes: true, state: Mutex::default() }
     }
 
-    /// Puts the rules in force that are meant to be: none at first, so that blocking takes one step only;
-    /// those of before for a container that was started again.
+    /// Goes on in `ns`, the namespace of a container that has just been started: the rules that are to be are put in
+    /// force there, if there are any.
+    pub async fn enter(&self, ns: NetNs) -> Result<(), NetError> {
+        let mut state = self.state.lock().await;
+        (state.ns, state.prepared) = (Some(ns), None);
+        if state.blocked.is_empty() { Ok(()) } else { self.apply(&mut state).await }
+    }
+
+    /// Puts the rules in force that are meant to be, none at first, so that blocking takes one step only.
     pub async fn prepare(&self) -> Result<Duration, NetError> {
         self.change(|_| ()).await
     }
@@ -82,7 +95,7 @@ impl Filter {
         self.change(|blocked| each(rules, |rule| *blocked.entry(rule).or_default() += 1)).await
     }
 
-    /// Lets packets through again, unless they were blocked more than once.
+    /// Lets packets through again, unless they were blocked more than once. A namespace that is gone needs nothing.
     pub async fn unblock(&self, rules: &[Rule]) -> Result<Duration, NetError> {
         let remove = |blocked: &mut BTreeMap<Rule, usize>| {
             each(rules, |rule| {
@@ -94,7 +107,8 @@ impl Filter {
                 }
             });
         };
-        self.change(remove).await
+        let gone = self.state.lock().await.ns.as_ref().is_none_or(|ns| !ns.exists());
+        if gone && !self.comes_and_goes { Ok(Duration::ZERO) } else { self.change(remove).await }
     }
 
     /// Lets everything through again.
@@ -107,24 +121,48 @@ impl Filter {
         let began = Instant::now();
         let mut new = state.clone();
         what(&mut new.blocked);
-        let number = self.ns.number()?;
-        let jumps = if state.prepared == Some(number) { Vec::new() } else { self.missing_jumps().await? };
-        let text = script(&jumps, new.blocked.keys());
-        let args = ["--noflush", "--wait", WAIT_SECONDS];
-        let restore = self.ns.command(&IPTABLES_RESTORE.path()?, args)?.input(text);
-        restore.run(&self.inventory).await.map_err(ToolError::from)?;
-        new.prepared = Some(number);
+        self.apply(&mut new).await?;
         *state = new;
         Ok(began.elapsed())
     }
 
+    /// Puts the rules of `state` in force, if there is a namespace now.
+    async fn apply(&self, state: &mut State) -> Result<(), NetError> {
+        let Some(ns) = state.ns.clone() else { return Ok(()) };
+        match self.replace(&ns, state).await {
+            // A container that has ended meanwhile has no packets.
+            Err(_) if self.comes_and_goes && !is_still(&ns, state.prepared) => Ok(()),
+            replaced => replaced,
+        }
+    }
+
+    async fn replace(&self, ns: &NetNs, state: &mut State) -> Result<(), NetError> {
+        let number = ns.number()?;
+        // The path of a container's namespace has the number of a process in it, which another process may get.
+        if state.prepared.is_some_and(|prepared| prepared != number) {
+            return Err(NetError::Left(format!("{} leads to another namespace now", ns.path().display())));
+        }
+        let jumps = if state.prepared.is_some() { Vec::new() } else { self.missing_jumps(ns).await? };
+        let text = script(&jumps, state.blocked.keys());
+        let args = ["--noflush", "--wait", WAIT_SECONDS];
+        let restore = ns.command(&IPTABLES_RESTORE.path()?, args)?.input(text);
+        restore.run(&self.inventory).await.map_err(ToolError::from)?;
+        state.prepared = Some(number);
+        Ok(())
+    }
+
     /// The chains that do not jump to ours yet.
-    async fn missing_jumps(&self) -> Result<Vec<&'static str>, NetError> {
-        let list = self.ns.command(&IPTABLES.path()?, ["--wait", WAIT_SECONDS, "--list-rules"])?;
+    async fn missing_jumps(&self, ns: &NetNs) -> Result<Vec<&'static str>, NetError> {
+        let list = ns.command(&IPTABLES.path()?, ["--wait", WAIT_SECONDS, "--list-rules"])?;
         let rules = list.run(&self.inventory).await.map_err(ToolError::from)?.stdout;
         let missing = |chain: &&str| !rules.lines().any(|rule| rule.trim_end() == format!("-A {chain} -j {CHAIN}"));
         Ok(["INPUT", "OUTPUT"].into_iter().filter(missing).collect())
     }
+}
+
+/// Whether a path still leads to a namespace, and to the one of that number if it is known.
+fn is_still(ns: &NetNs, number: Option<u64>) -> bool {
+    ns.number().is_ok_and(|now| number.is_none_or(|number| number == now))
 }
 
 fn each(rules: &[Rule], mut then: impl FnMut(Rule)) {

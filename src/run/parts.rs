@@ -34,6 +34,7 @@ pub struct Start<'a> {
 pub struct Parts {
     pub manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
+    containers: sampler::container::Running,
     ledger: Option<ledger::Running>,
     visibility: Option<visibility::Running>,
     streaming: Option<streaming::Running>,
@@ -75,6 +76,8 @@ impl Parts {
             events.clone(),
         )
         .await;
+        let every = *scenario.sample.every;
+        let containers = sampler::container::Running::start(&cluster.nodes, every, *clock, points, events).await;
         let ledger = match &scenario.probe.ledger {
             None => None,
             Some(settings) => Some(
@@ -116,13 +119,14 @@ impl Parts {
             let running = workload::Running::start(load, setup).await;
             loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
         }
-        Ok(Parts { manager, sampler, ledger, visibility, streaming, loads, measured: None })
+        Ok(Parts { manager, sampler, containers, ledger, visibility, streaming, loads, measured: None })
     }
 
     /// A phase begins.
     pub fn phase(&self, phase: &Phase, scenario: &Scenario) {
         let calm = phase.steps.is_empty();
         self.sampler.pace(if calm { *scenario.sample.every } else { *scenario.sample.around_fault });
+        self.containers.phase(&phase.name);
         for (_, load) in &self.loads {
             load.phase(&phase.name);
         }
@@ -175,7 +179,8 @@ impl Parts {
         if let Some(streaming) = self.streaming {
             ended.values.extend(streaming.stop().await);
         }
-        Halted { ended, ledger, manager: self.manager, sampler: self.sampler, measured: self.measured }
+        let Parts { manager, sampler, containers, measured, .. } = self;
+        Halted { ended, ledger, manager, sampler, containers, measured }
     }
 }
 
@@ -185,6 +190,7 @@ pub struct Halted {
     ledger: Option<ledger::Halted>,
     manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
+    containers: sampler::container::Running,
     measured: Option<Duration>,
 }
 
@@ -204,6 +210,7 @@ impl Halted {
         }
         let (values, absent) = self.sampler.stop().await;
         ended.values.extend(values);
+        ended.values.extend(self.containers.stop().await);
         ended.absent = absent;
         ended
     }

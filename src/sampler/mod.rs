@@ -3,8 +3,11 @@
 //! One task and one connection a node, opened before the load. A tick's points carry the instant at which
 //! it was *due*, the same on all nodes. A tick that the node did not answer is written as `up` 0; one that was
 //! passed over is not written, and counted as missed. Counters are written raw: rates are made at reading time.
+//! What containers use is read beside it; see [`container`].
 
+pub mod container;
 mod grid;
+mod happening;
 mod node;
 mod session;
 mod view;

@@ -314,6 +314,12 @@ fn reword(message: &str, is_kind: bool) -> (String, Option<String>) {
             return (format!("{what}: {}", plain_found(found)), Some(format!("this must be {}", plain_wanted(wanted))));
         }
     }
+    if let Some((found, wanted)) =
+        message.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected "))
+    {
+        let wanted = wanted.rsplit(' ').next().unwrap_or(wanted);
+        return (format!("a list of {found}"), Some(format!("this must be a list of {wanted}")));
+    }
     match message.split_once("; ") {
         Some((what, hint)) => (what.to_owned(), Some(hint.to_owned())),
         None => (message.to_owned(), None),

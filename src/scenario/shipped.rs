@@ -18,6 +18,9 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped { name: "failover-lossy", text: include_str!("../../scenarios/failover-lossy.toml") },
     Shipped { name: "switchover", text: include_str!("../../scenarios/switchover.toml") },
     Shipped { name: "freeze", text: include_str!("../../scenarios/freeze.toml") },
+    Shipped { name: "partition", text: include_str!("../../scenarios/partition.toml") },
+    Shipped { name: "versions", text: include_str!("../../scenarios/versions.toml") },
+    Shipped { name: "small-container", text: include_str!("../../scenarios/small-container.toml") },
     Shipped { name: "baseline", text: include_str!("../../scenarios/baseline.toml") },
 ];
 

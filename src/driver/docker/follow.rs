@@ -39,7 +39,8 @@ impl End {
             words += &format!(" ({signal})");
         }
         if self.out_of_memory {
-            words += ", killed for memory: it used all that it may";
+            // Whichever process that was: the engine does not say.
+            words += ", after the kernel had killed a process of it for memory: it used all that it may";
         }
         words
     }
@@ -157,7 +158,8 @@ mod tests {
         assert_eq!(end(Some(1), false), "the container exited with status 1");
         assert_eq!(
             end(Some(137), true),
-            "the container exited with status 137 (SIGKILL), killed for memory: it used all that it may"
+            "the container exited with status 137 (SIGKILL), after the kernel had killed a process of it for memory: it \
+             used all that it may"
         );
         assert_eq!(end(None, false), "the container was removed");
     }

@@ -7,7 +7,7 @@
 
 use super::container::{State, bind, labels, log_config};
 use super::dock::{Dock, DockError};
-use super::engine::{EngineError, asked};
+use super::engine::{Engine, EngineError, asked};
 use super::follow::{self, End, Running};
 use super::image::Image;
 use super::{Limits, cleanup};
@@ -15,6 +15,8 @@ use crate::driver::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
 use crate::driver::port::Port;
 use crate::driver::start::{StartError, accepts_login, log_tail};
 use crate::driver::{Shutdown, Workplace};
+use crate::net::filter::Filter;
+use crate::net::namespace::NetNs;
 use crate::pg::Host;
 use bollard::models::{ContainerCreateBody, HostConfig, NetworkingConfig};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
@@ -47,6 +49,8 @@ pub struct ContainerServer {
     image: String,
     limits: Limits,
     at: At,
+    /// Which packets vanish; absent where it uses the network of the engine's host.
+    filter: Option<Arc<Filter>>,
     made: OnceCell<()>,
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
@@ -92,6 +96,7 @@ impl ContainerServer {
             dock: dock.clone(),
             image: image.id.clone(),
             limits,
+            filter: dock.lan.is_some().then(|| Arc::new(Filter::of_container(dock.place.setup.inventory.clone()))),
             at,
             made: OnceCell::new(),
             starting: tokio::sync::Mutex::new(()),
@@ -117,6 +122,16 @@ impl ContainerServer {
         &self.dock.place
     }
 
+    /// The engine that it is on.
+    pub fn engine(&self) -> &Engine {
+        &self.dock.engine
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Whether it runs, frozen or not.
     pub fn is_running(&self) -> bool {
         self.running().as_ref().is_some_and(|running| running.end().is_none())
@@ -136,7 +151,7 @@ impl ContainerServer {
         let running = self.launch().await.map_err(|source| error(source.to_string()))?;
         let ready = tokio::select! {
             end = running.ended() => Err(end.in_words()),
-            ready = accepts_login(&self.host, self.place()) => ready,
+            ready = self.ready() => ready,
         };
         match ready {
             Ok(()) => {
@@ -153,6 +168,17 @@ impl ContainerServer {
                 }
             }
         }
+    }
+
+    /// What was cut off stays cut off, in the network namespace that this start has made; then waits for a login.
+    async fn ready(&self) -> Result<(), String> {
+        if let Some(filter) = &self.filter
+            && let Some(path) = self.network_namespace().await.map_err(|error| error.to_string())?
+        {
+            let entered = filter.enter(NetNs::at(path)).await;
+            entered.map_err(|error| format!("its network is not as it is to be: {error}"))?;
+        }
+        accepts_login(&self.host, self.place()).await
     }
 
     async fn launch(&self) -> Result<Arc<Running>, EngineError> {
@@ -314,6 +340,11 @@ impl ContainerServer {
         lan.connect(&self.name, *address).await.map_err(|source| self.failed(source))
     }
 
+    /// Which packets vanish on their way to it and from it; absent where it uses the network of the engine's host.
+    pub fn filter(&self) -> Option<&Arc<Filter>> {
+        self.filter.as_ref()
+    }
+
     /// The network namespace of its container on the engine's machine, for the packet filter; absent while it does
     /// not run. Every start makes another.
     pub async fn network_namespace(&self) -> Result<Option<PathBuf>, SignalError> {
@@ -332,7 +363,9 @@ impl ContainerServer {
 
     fn told(&self, end: &End) -> String {
         let (node, log) = (self.name(), log_tail(&self.log, 0));
-        format!("node `{node}`: {}, and nobody had told it to\n{log}", end.in_words())
+        let limit = self.limits.memory.filter(|_| end.out_of_memory);
+        let hint = limit.map_or(String::new(), |limit| format!("\nhint: `memory` lets it use {limit}"));
+        format!("node `{node}`: {}, and nobody had told it to\n{log}{hint}", end.in_words())
     }
 
     /// How its container stands; absent when there is none yet.

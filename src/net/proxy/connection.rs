@@ -17,6 +17,10 @@ use tokio::net::tcp::ReadHalf;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+/// How long a server is tried on behalf of a client that is gone. One that is reached within it learns of the client
+/// what a server would; of the others nothing must be left that connects when they are back.
+const OUT_OF_REACH: Duration = Duration::from_secs(1);
+
 /// What all connections of a proxy share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
@@ -30,12 +34,11 @@ pub(super) struct Shared {
 impl Shared {
     /// Serves a client, whose socket is prepared, until both ends are closed or reset. Whoever drops this
     /// resets both.
-    pub(super) async fn serve(mut self, mut client: TcpStream) -> io::Result<()> {
+    pub(super) async fn serve(mut self, client: &mut TcpStream) -> io::Result<()> {
         let sent = self.first_packet().await;
         let connected = tokio::select! {
             connected = dial(&self.to) => connected,
-            // The client is gone.
-            _ = client.ready(Interest::ERROR) => return Ok(()),
+            () = given_up(client) => return Ok(()),
         };
         let mut server = match connected {
             Ok(server) => server,
@@ -44,9 +47,9 @@ impl Shared {
                 return Err(error);
             }
         };
-        if self.pass(&mut client, &mut server, sent).await == Over::Ended {
+        if self.pass(client, &mut server, sent).await == Over::Ended {
             // What is still in the system's buffers must arrive.
-            for socket in [&client, &server] {
+            for socket in [&*client, &server] {
                 socket2::SockRef::from(socket).set_linger(None)?;
             }
         }
@@ -177,6 +180,14 @@ pub(super) fn prepare(socket: &impl AsFd) -> io::Result<()> {
     let socket = socket2::SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_linger(Some(Duration::ZERO))
+}
+
+/// Waits until a client, whose connection does not stand yet, has been gone for so long that the server it asked for
+/// is out of reach.
+async fn given_up(client: &TcpStream) {
+    // The end of reading counts as urgent; bytes, which may be there already, do not.
+    let _ = client.ready(Interest::PRIORITY | Interest::ERROR).await;
+    tokio::time::sleep(OUT_OF_REACH).await;
 }
 
 /// Connects to the first of the server's addresses that takes it.

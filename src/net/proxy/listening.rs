@@ -76,15 +76,16 @@ impl Listening {
         TcpStream::from_std(client.into())
     }
 
-    fn serve(&mut self, client: TcpStream) {
+    fn serve(&mut self, mut client: TcpStream) {
         let open = Open::count(&self.tally);
         if prepare(&client).is_err() {
             self.tally.failed.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let serving = self.shared.clone().serve(client);
+        let shared = self.shared.clone();
         self.connections.spawn(async move {
-            if serving.await.is_err() {
+            // It is counted before the client, whose socket is dropped behind this, can know of it.
+            if shared.serve(&mut client).await.is_err() {
                 open.0.failed.fetch_add(1, Ordering::Relaxed);
             }
         });

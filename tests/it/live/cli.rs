@@ -2,6 +2,7 @@
 
 mod commands;
 mod disk;
+mod engine;
 mod everything;
 mod external;
 mod interrupt;

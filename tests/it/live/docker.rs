@@ -40,7 +40,7 @@ struct Lab {
 
 /// An image that is here: of the newest version that was built, or as `PGBENCH_RS_TEST_IMAGE` says, where
 /// `{version}` stands for the version.
-async fn image_here(engine: &Engine) -> Option<String> {
+pub async fn image_here(engine: &Engine) -> Option<String> {
     let pattern = std::env::var("PGBENCH_RS_TEST_IMAGE").unwrap_or_else(|_| "pgbench-rs/postgres:{version}".to_owned());
     for version in ["17", "15", "18"] {
         let reference = pattern.replace("{version}", version);
@@ -164,7 +164,7 @@ impl Drop for Lab {
     }
 }
 
-fn docker(args: &[&str]) -> String {
+pub fn docker(args: &[&str]) -> String {
     let output =
         Command::new("docker").args(args).output().expect("the docker client is needed: apt-get install docker.io");
     assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));

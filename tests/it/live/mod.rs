@@ -2,9 +2,12 @@
 
 mod access;
 mod cli;
+mod containers;
 mod disks;
 mod docker;
+mod faults;
 mod fixture;
+mod lab;
 mod load;
 mod manager;
 mod net;

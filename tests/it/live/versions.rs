@@ -1,118 +1,57 @@
 //! Every version of PostgreSQL that this machine offers: the same cluster, watched, killed and promoted, and the
 //! table of settings held against what its servers say.
 
-use super::fixture::{self, not_run};
+use super::fixture::not_run;
+use super::lab::{self, HOW, LIMIT, Lab, Offer};
 use pgbench_rs::base::clock::Clock;
-use pgbench_rs::base::index::Index;
-use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::base::units::Time;
-use pgbench_rs::clean;
-use pgbench_rs::cluster::Cluster;
-use pgbench_rs::cluster::node::NodeSpec;
-use pgbench_rs::cluster::template::Template;
-use pgbench_rs::cluster::ways::WaysSpec;
-use pgbench_rs::driver::{self, Setup, Workplace};
 use pgbench_rs::manager::{self, Builtin, Detect, Fence};
 use pgbench_rs::metric::sampled::WAL;
 use pgbench_rs::metric::{Event, Points, Value};
-use pgbench_rs::pg::connect::connect;
-use pgbench_rs::pg::programs::{Installed, Programs};
+use pgbench_rs::pg::programs::Installed;
 use pgbench_rs::pg::settings;
 use pgbench_rs::pg::standby_names::StandbyNames;
 use pgbench_rs::pg::version::Major;
 use pgbench_rs::probe::{Ledger, ledger};
 use pgbench_rs::sampler::{self, Sample};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
-const LIMIT: Duration = Duration::from_secs(60);
 /// Those of which it is promised that everything works.
 const PROMISED: [u32; 3] = [15, 17, 18];
 
-/// One of each major version that is installed here.
-fn offered() -> Vec<Programs> {
+/// One of each major version that is installed here, and the images of those that are promised.
+async fn offered() -> Vec<(Major, Offer)> {
     let installed = Installed::find(&[]).unwrap_or_else(|error| panic!("{error}"));
     let mut seen = BTreeSet::new();
-    let offered: Vec<Programs> = installed.iter().filter(|programs| seen.insert(programs.major())).cloned().collect();
-    for major in PROMISED.map(Major).into_iter().filter(|major| !seen.contains(major)) {
-        not_run(&format!("PostgreSQL {major} as processes"), &format!("apt-get install postgresql-{major}"));
+    let programs = installed.iter().filter(|programs| seen.insert(programs.major())).cloned();
+    let mut offered: Vec<_> = programs.map(|programs| (programs.major(), Offer::Programs(programs))).collect();
+    for major in PROMISED {
+        match lab::image(major).await {
+            Some(offer) => offered.push((Major(major), offer)),
+            None => not_run(&format!("PostgreSQL {major} in containers"), HOW),
+        }
+        if !offered.iter().any(|(offered, _)| *offered == Major(major)) {
+            let how = format!("apt-get install postgresql-{major}, or {HOW}");
+            not_run(&format!("PostgreSQL {major}"), &how);
+        }
     }
     offered
 }
 
-/// A primary `a` and the standbys `s1` and `s2`, of one version.
-struct Lab {
-    _root: tempfile::TempDir,
-    inventory: Arc<Inventory>,
-    cluster: Arc<Cluster>,
-}
-
-impl Lab {
-    async fn start(version: Major) -> Lab {
-        let root = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in("/var/tmp").expect("a directory");
-        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).expect("chmod");
-        fs::create_dir_all(root.path().join("results")).expect("a directory");
-        let inventory = Inventory::create(
-            &Index::at(root.path().join("state")),
-            &root.path().join("results/inventory.jsonl"),
-            "run-1",
-        );
-        let inventory = inventory.expect("an inventory");
-        let setup = Setup {
-            run: "run-1".to_owned(),
-            installed: Installed::find(&[]).expect("PostgreSQL"),
-            user: driver::server_user(None, false).expect("a user for servers"),
-            inventory: inventory.clone(),
-            work: root.path().join("work"),
-            logs: root.path().join("results/nodes"),
-            start_limit: LIMIT,
-            keep: false,
-        };
-        let place = Workplace::open(setup).await.expect("a work directory");
-        let make = fixture::make(Some(version));
-        let fill = |client: Client| async move { Ok(ledger::prepare(&client).await?) };
-        let template = Template::build(&place, "t", &make, fill).await.expect("a template");
-        let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let node = |name: &str, follows: Option<&str>| NodeSpec {
-            name: name.to_owned(),
-            primary: follows.is_none(),
-            follows: follows.map(str::to_owned),
-            site: None,
-            slot: true,
-            priority: 100,
-            settings: vec![
-                setting("shared_buffers", "16MB"),
-                setting("fsync", "off"),
-                setting("synchronous_standby_names", "ANY 1 (a, s1, s2)"),
-            ],
-            dir: None,
-            make: make.clone(),
-            limits: Default::default(),
-            disk: None,
-        };
-        let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
-        let cluster = Cluster::up(&place, "trial-1", &template, &nodes, &WaysSpec::default())
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(cluster.unconfirmed, [], "settings that {version} does not confirm");
-        Lab { _root: root, inventory, cluster: Arc::new(cluster) }
-    }
-
-    async fn connect(&self, node: &str) -> Client {
-        let host = &self.cluster.node(node).expect("a node").host;
-        connect(host, &self.cluster.login("test"), LIMIT).await.expect("a connection")
-    }
-
-    async fn end(self) {
-        self.cluster.down().await.expect("down");
-        let undone = clean::undo_own(&self.inventory);
-        assert!(undone.errors.is_empty(), "{:?}", undone.errors);
-    }
+/// A primary `a` and the standbys `s1` and `s2`.
+async fn start(offer: &Offer) -> Lab {
+    let lab = Lab::start(offer, |make| {
+        let settings =
+            [("shared_buffers", "16MB"), ("fsync", "off"), ("synchronous_standby_names", "ANY 1 (a, s1, s2)")];
+        let node = |name, follows| lab::node(make, name, follows, &settings);
+        vec![node("a", None), node("s1", Some("a")), node("s2", Some("a"))]
+    });
+    let lab = lab.await;
+    assert_eq!(lab.cluster.unconfirmed, [], "settings that {offer} does not confirm");
+    lab
 }
 
 /// A row of `pg_settings`.
@@ -196,24 +135,18 @@ fn absent(major: Major) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_of_settings_is_what_servers_have() {
-    for programs in offered() {
-        let lab = Lab::start(programs.major()).await;
-        let wrong = disagreements(&lab.connect("a").await, programs.major()).await;
-        lab.end().await;
-        assert_eq!(wrong, Vec::<String>::new(), "PostgreSQL {}", programs.version);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_version_is_watched_killed_and_promoted() {
-    for programs in offered() {
-        let (version, lab) = (programs.major(), Lab::start(programs.major()).await);
-        let shown = lab.connect("a").await.query_one("SHOW server_version_num", &[]).await.expect("SHOW");
+async fn every_version_is_as_the_tables_say_watched_killed_and_promoted() {
+    for (version, offer) in offered().await {
+        let (began, lab) = (Instant::now(), start(&offer).await);
+        let client = lab.connect("a").await;
+        let shown = client.query_one("SHOW server_version_num", &[]).await.expect("SHOW");
         let number: u32 = shown.get::<_, &str>(0).parse().expect("a number");
         assert_eq!(number / 10_000, version.0);
+        let wrong = disagreements(&client, version).await;
+        assert_eq!(wrong, Vec::<String>::new(), "{offer}: the table of settings is not what it has");
         failover(&lab, version).await;
         lab.end().await;
+        println!("{offer}: {:.1?}", began.elapsed());
     }
 }
 

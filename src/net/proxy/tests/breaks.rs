@@ -75,15 +75,25 @@ async fn a_refusal_is_a_reset_after_a_round_trip() {
 }
 
 #[tokio::test]
-async fn a_client_that_gives_up_before_the_server_answers_is_forgotten() {
-    let Bench { proxy, listener: _listener } = Bench::new(Shape::default()).await;
-    proxy.stall(Way::Forth, true);
-    let client = soon(TcpStream::connect(proxy.address())).await.unwrap();
+async fn a_client_that_gives_up_while_the_server_does_not_answer_is_forgotten() {
+    // A server whose system does not answer: its queue of connections is full.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(any()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let server = listener.local_addr().unwrap();
+    let _fills = soon(TcpStream::connect(server)).await.unwrap();
+    let proxy = Proxy::start(any(), ("127.0.0.1", server.port()), Shape::default()).unwrap();
+    let resets = soon(TcpStream::connect(proxy.address())).await.unwrap();
+    let mut ends = soon(TcpStream::connect(proxy.address())).await.unwrap();
+    let stays = soon(TcpStream::connect(proxy.address())).await.unwrap();
+    until(|| proxy.counts().open == 3).await;
+    resets.set_zero_linger().unwrap();
+    drop(resets);
+    ends.write_all(b"what nobody reads").await.unwrap();
+    drop(ends);
     until(|| proxy.counts().open == 1).await;
-    client.set_zero_linger().unwrap();
-    drop(client);
-    proxy.stall(Way::Forth, false);
-    until(|| proxy.counts().open == 0).await;
+    assert_eq!(proxy.counts().failed, 0);
+    drop(stays);
 }
 
 #[tokio::test]
