@@ -157,10 +157,8 @@ async fn our_load(server: &Primary, options: &Options, name: &str, threads: u32)
         clients: options.clients,
         threads,
         to: "a".into(),
-        site: None,
         timeout: None::<Time>,
         pool: None,
-        site: None,
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (points, _unread) = Points::channel(1);
