@@ -101,14 +101,18 @@ fn act(estate: &mut Estate) -> io::Result<()> {
     estate.note(&format!("the harness died; its watchdog could not kill {}", pids.join(", ")))
 }
 
-/// Kills the run's containers, which are not removed; returns how many.
+/// Kills the run's containers, which are not removed; returns how many. One engine that fails keeps none of the others
+/// from being asked.
 fn kill_containers(contents: &Contents) -> Result<usize, EngineError> {
     let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
-    let mut killed = 0;
+    let mut all = Ok(0);
     for entry in contents.entries.iter().filter(|entry| !entry.gone && !entry.kept) {
         if let Thing::Labelled { engine } = &entry.thing {
-            killed += cleanup::kill(engine, run)?;
+            all = match (all, cleanup::kill(engine, run)) {
+                (Ok(before), Ok(killed)) => Ok(before + killed),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
         }
     }
-    Ok(killed)
+    all
 }

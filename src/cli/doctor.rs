@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Say what this machine offers: PostgreSQL versions, the user that servers run as, Docker and its images, networks
 /// and disks of a server's own, file systems that clone, InfluxDB.
 ///
-/// Only PostgreSQL is needed to run the shipped scenarios. What is missing stands with the command that brings it.
+/// Only PostgreSQL is needed to run most shipped scenarios; `partition` needs root, `small-container` and `versions` a
+/// container engine. What is missing stands with the command that brings it.
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// Directory of PostgreSQL's programs, instead of looking for them; once for each version

@@ -12,6 +12,7 @@ use crate::driver::docker::Limits;
 use crate::driver::{Files, Workplace};
 use crate::pg::connect::connect;
 use crate::pg::find::Finder;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,15 +21,30 @@ use std::time::Duration;
 /// How long is looked for another server that accepts writes, before one that was primary is started again.
 const FIND: Duration = Duration::from_secs(2);
 
+/// A database of a cluster of servers, and the schema in it where tables are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    system: u64,
+    name: String,
+    schema: Option<String>,
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schema = self.schema.as_deref().unwrap_or("no schema at all");
+        write!(f, "database {} ({schema}) of system {}", self.name, self.system)
+    }
+}
+
 impl Cluster {
-    /// The cluster of a trial on servers that somebody else runs. One that does not answer is started, where its node
-    /// names a command for that. Whom a standby follows is theirs to say; of the settings it is asked whether they
+    /// The cluster of a trial on servers that somebody else runs. All of them must answer. Whom a standby follows is theirs to say; of the settings it is asked whether they
     /// hold.
     pub async fn attach(place: &Arc<Workplace>, nodes: &[NodeSpec], ways: &WaysSpec) -> Result<Cluster, BuildError> {
         let specs = in_order(nodes)?;
         let mut cluster = Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
+            in_memory: Vec::new(),
             volumes: Vec::new(),
             network: Network::default(),
             ways: Ways::default(),
@@ -48,9 +64,23 @@ impl Cluster {
         cluster.refuse_sockets(ways)?;
         cluster.lay_ways(ways).await?;
         let mut unconfirmed: Vec<Mismatch> = Vec::new();
+        let mut first: Option<(String, Database)> = None;
         for spec in specs {
             if let Some(node) = cluster.node(&spec.name) {
                 node.start().await.map_err(|error| BuildError::Start(Box::new(error)))?;
+                let database = cluster.database(node).await?;
+                match &first {
+                    None => first = Some((node.name.clone(), database)),
+                    Some((of, other)) if *other != database => {
+                        return Err(BuildError::Elsewhere {
+                            node: node.name.clone(),
+                            database,
+                            of: of.clone(),
+                            other: other.clone(),
+                        });
+                    }
+                    Some(_) => {}
+                }
                 unconfirmed.extend(cluster.is_as_said(spec, node).await?);
             }
         }
@@ -68,6 +98,14 @@ impl Cluster {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Where tables of ours would be made on a node, and dropped again.
+    async fn database(&self, node: &Node) -> Result<Database, BuildError> {
+        let client = connect(&node.host, &self.login("pgbench-rs verify"), CONNECT_LIMIT).await?;
+        let ask = "SELECT system_identifier, current_database()::text, current_schema()::text FROM pg_control_system()";
+        let row = client.query_one(ask, &[]).await.map_err(sql(node, "asking which database it is"))?;
+        Ok(Database { system: row.get::<_, i64>(0).cast_unsigned(), name: row.get(1), schema: row.get(2) })
     }
 
     /// Checks the role, and returns the settings that do not hold.

@@ -11,7 +11,7 @@ use super::{Cluster, Made};
 use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
 use crate::disk::DiskError;
-use crate::disk::mount::FileSystem;
+use crate::disk::mount::{FileSystem, Kind};
 use crate::driver::files::CopyError;
 use crate::driver::outcome::SignalError;
 use crate::driver::start::{StartError, whole};
@@ -58,6 +58,22 @@ pub enum BuildError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Servers that somebody else runs do not replicate each other's database.
+    #[error(
+        "node `{node}` leads to {database}, and `{of}` to {other}\n\
+         hint: all nodes of a scenario are servers of one cluster; let each `conninfo` name the same database and \
+         lead to the same schema"
+    )]
+    Elsewhere {
+        /// The node.
+        node: String,
+        /// Where it leads.
+        database: super::attach::Database,
+        /// Another node.
+        of: String,
+        /// Where that one leads.
+        other: super::attach::Database,
     },
     /// The network could not be made.
     #[error(transparent)]
@@ -166,6 +182,7 @@ impl Cluster {
         let mut cluster = Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
+            in_memory: Vec::new(),
             network: Network::default(),
             ways: Ways::default(),
             parties: ways.parties.clone(),
@@ -262,7 +279,11 @@ impl Cluster {
             Some(size) => {
                 let path = dir.join("disk");
                 place.data_directory(&path).map_err(io_at(&path))?;
-                Some(FileSystem::mount(&place.setup.inventory, &path, size).await?)
+                let disk = FileSystem::mount(&place.setup.inventory, &path, size).await?;
+                if let Kind::Memory { why } = disk.kind() {
+                    self.in_memory.push((spec.name.clone(), why.clone()));
+                }
+                Some(disk)
             }
         };
         let logs = place.setup.logs.join(trial).join(&spec.name);

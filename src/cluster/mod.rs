@@ -49,6 +49,8 @@ pub struct Cluster {
     pub nodes: Vec<Arc<Node>>,
     /// Settings that a node does not confirm; a trial with any is not valid.
     pub unconfirmed: Vec<Mismatch>,
+    /// Nodes whose own disk is in memory, and why.
+    pub in_memory: Vec<(String, String)>,
     network: Network,
     ways: Ways,
     parties: Vec<Placed>,

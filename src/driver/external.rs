@@ -115,12 +115,14 @@ impl ExternalServer {
         &self.place
     }
 
-    /// Waits until a login gets a row; when it gets none at once, runs the command `start` first, if there is one.
+    /// Waits until a login gets a row. When a command of ours has ended the server and it gets none at once, runs the
+    /// command `start` first, if there is one; what others have stopped is not ours to start.
     pub async fn start(&self) -> Result<Duration, StartError> {
         let began = Instant::now();
         let error = |last_status: String| StartError::without_log(&self.host.node, began.elapsed(), last_status);
         let limit = self.place.setup.start_limit;
-        if self.row().await.is_err()
+        if self.ended.load(Ordering::SeqCst)
+            && self.row().await.is_err()
             && let Some(command) = &self.commands.start
         {
             self.run("start", command, limit, &[]).await.map_err(|failed| error(failed.to_string()))?;

@@ -36,6 +36,7 @@ fn driver(node: &NodePlan, vanishing: bool) -> String {
             let image = docker.reference(node.version.map_or(*settings::KNOWN.end(), |version| version.0));
             let host = docker.host.as_ref().map_or(String::new(), |host| format!(" on the engine at {host}"));
             let network = match docker.network {
+                _ if docker.is_remote() == Some(true) => "on the network of the engine's machine",
                 Network::Bridge => "on a bridge of the run's own",
                 Network::Host => "on the network of the engine's machine",
             };

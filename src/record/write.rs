@@ -144,6 +144,11 @@ impl Writer {
         self.dir.join("latency")
     }
 
+    /// Notes that servers are on another machine than load and probes.
+    pub fn elsewhere(&mut self) {
+        self.manifest.colocated = false;
+    }
+
     /// Notes what the servers are made with.
     pub fn servers(&mut self, servers: Vec<Server>) {
         self.manifest.servers = servers;

@@ -46,10 +46,13 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
 }
 
 /// Kinds of events that no reader may miss, and what they are called.
-const GRAVE: [(&str, &str); 3] = [
+const GRAVE: [(&str, &str); 6] = [
     ("failover.blocked", "failover stood still"),
     ("split_brain", "split brain"),
     ("ledger.two_primaries", "two primaries"),
+    ("container.oom", "out of memory"),
+    ("container.unheard", "an engine was not heard"),
+    ("disk.in_memory", "a disk was in memory"),
 ];
 
 /// A line for each such kind that stands in the trials of a variant, whether they count or not, with the text of

@@ -1,6 +1,6 @@
 //! Tables in databases of servers that somebody else runs: made when the first trial needs them, made anew before every
-//! other as a template would hold them, and dropped at the end, however that comes. What was there before is used as it
-//! is and left.
+//! other as a template would hold them, and dropped at the end, however that comes. pgbench's tables that were there
+//! before are used as they are and left; a table of a probe that is there is another run's, and an error.
 
 use super::progress::Progress;
 use crate::base::inventory::{Id, Thing};
@@ -40,8 +40,6 @@ struct Guest {
     hosts: Vec<Host>,
     /// Tables of pgbench, when they were looked at: their scale, and whose they are.
     pgbench: Option<(u32, Whose)>,
-    /// Tables that were there before.
-    theirs: Vec<&'static str>,
     /// What is to be dropped: names, and the inventory's entry.
     made: Vec<(&'static str, Id)>,
 }
@@ -61,8 +59,7 @@ impl Guests {
         let known = self.0.iter().position(|guest| guest.database == database);
         let index = known.unwrap_or(self.0.len());
         if known.is_none() {
-            let (theirs, made) = (Vec::new(), Vec::new());
-            self.0.push(Guest { database, hosts: cluster.hosts(), pgbench: None, theirs, made });
+            self.0.push(Guest { database, hosts: cluster.hosts(), pgbench: None, made: Vec::new() });
         }
         let guest = &mut self.0[index];
         if let Some(scale) = scenario.load.values().map(|load| load.mix.scale()).max() {
@@ -70,11 +67,11 @@ impl Guests {
         }
         let said = |table: &'static str| move |error: Error| anyhow!("{table}: {}", in_words(&error));
         if scenario.probe.ledger.is_some() {
-            guest.meet(&client, ledger::TABLE, place, progress).await?;
+            guest.meet(&client, ledger::TABLE, place).await?;
             ledger::prepare(&client).await.map_err(said(ledger::TABLE))?;
         }
         if scenario.probe.visibility.is_some() {
-            guest.meet(&client, visibility::TABLE, place, progress).await?;
+            guest.meet(&client, visibility::TABLE, place).await?;
             visibility::prepare(&client).await.map_err(said(visibility::TABLE))?;
         }
         let position = "SELECT pg_current_wal_lsn()::text";
@@ -137,22 +134,19 @@ impl Guest {
         Ok(())
     }
 
-    /// Notes a table that is about to be made, unless it is there.
-    async fn meet(
-        &mut self,
-        client: &Client,
-        table: &'static str,
-        place: &Workplace,
-        progress: &Progress,
-    ) -> anyhow::Result<()> {
-        if self.theirs.contains(&table) || self.made.iter().any(|(names, _)| *names == table) {
+    /// Notes a table that is about to be made. One that is there is somebody's, and not touched.
+    async fn meet(&mut self, client: &Client, table: &'static str, place: &Workplace) -> anyhow::Result<()> {
+        if self.made.iter().any(|(names, _)| *names == table) {
             return Ok(());
         }
         let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await;
         if there.map_err(|error| anyhow!("{table}: {}", in_words(&error)))?.get(0) {
-            self.theirs.push(table);
-            progress.say(&format!("{table} is in {} already; it is emptied, used and left", self.database));
-            return Ok(());
+            bail!(
+                "{table} is in {} already: another run may be using it, or one that was killed has left it\n\
+                 hint: DROP TABLE {table} if no other run is using it, or name another schema in `conninfo` \
+                 (options='-c search_path=…')",
+                self.database
+            );
         }
         self.note(table, place)
     }

@@ -103,6 +103,11 @@ impl Makes {
         self.of(nodes.first().context("there is no node")?)
     }
 
+    /// Whether some servers are on engines of other machines.
+    pub fn elsewhere(&self) -> bool {
+        self.0.iter().any(|(_, _, make)| make.is_remote())
+    }
+
     /// For the record.
     pub fn servers(&self) -> Vec<record::Server> {
         let mut servers: Vec<record::Server> = self.0.iter().map(|(_, _, make)| server(make)).collect();
@@ -121,7 +126,7 @@ fn server(make: &Make) -> record::Server {
             version,
             bindir: None,
             image: Some(format!("{} ({})", image.reference, image.identity())),
-            engine: Some(dock.engine.version().to_string()),
+            engine: Some(format!("{} at {}", dock.engine.version(), dock.engine.name())),
             conninfo: None,
         },
         Make::External { settings, .. } => record::Server {

@@ -171,6 +171,9 @@ async fn trials(
     let place = Workplace::open(setup).await?;
     let makes = Makes::find(plan, &place, &progress).await?;
     writer.servers(makes.servers());
+    if makes.elsewhere() {
+        writer.elsewhere();
+    }
     let mut lab = Lab {
         place,
         makes,

@@ -175,6 +175,12 @@ impl Lab {
             Err((status, reason)) => return ended.otherwise(status, reason),
         };
         ended.values.push(Value::new("cluster.up", measuring.clock.elapsed().as_secs_f64()));
+        for (node, why) in &cluster.in_memory {
+            let text = format!("its disk is in memory, where flushing costs nothing: {why}");
+            let (elapsed, kind) = (measuring.clock.elapsed(), "disk.in_memory");
+            // The receiver lives as long as the trial.
+            let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
+        }
         for mismatch in &cluster.unconfirmed {
             ended.otherwise(Status::Invalid, mismatch.to_string());
         }

@@ -37,12 +37,12 @@ fn engine() -> Vec<Finding> {
         Ok(found) => found,
         Err(error) => return vec![Finding::told("Docker", Err::<String, _>(error))],
     };
-    let local = if engine.is_local() { "" } else { "; on another machine, where servers cannot be run" };
+    let local = if engine.is_local() { "" } else { "; on another machine" };
     let found = format!("engine {} at {}{local}", engine.version(), engine.name());
     let of_postgres: Vec<String> = images.into_iter().filter(|image| image.contains("postgres")).collect();
     let images = match of_postgres.as_slice() {
         [] => {
-            Err("none that looks like PostgreSQL\nhint: docker pull postgres:17 (a run pulls what it needs)".to_owned())
+            Err("none that looks like PostgreSQL\nhint: docker pull postgres:18 (a run pulls what it needs)".to_owned())
         }
         images => Ok(images.join(", ")),
     };

@@ -6,6 +6,10 @@ use pgbench_rs::base::inventory::{Contents, Thing};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// How long processes may take to vanish that were killed.
+const DYING: Duration = Duration::from_secs(5);
 
 /// Somebody who merely stands in a data directory, and must survive.
 struct Bystander(Child);
@@ -34,7 +38,13 @@ fn killed(lab: &Lab, started: Started<'_>) {
     assert_eq!(ended.code, None, "{}", ended.stderr);
     lab.assert_nothing_runs_soon();
 
-    let listed = lab.clean(&["--dry-run"]);
+    let mut listed = lab.clean(&["--dry-run"]);
+    // A process that is on its way out no longer stands in a directory, and still has its pid.
+    let began = Instant::now();
+    while listed["processes"] != json!([]) && began.elapsed() < DYING {
+        std::thread::sleep(Duration::from_millis(50));
+        listed = lab.clean(&["--dry-run"]);
+    }
     let directories = listed["directories"].as_array().expect("an array").clone();
     assert!(!directories.is_empty(), "{listed}");
     let inside = |dir: &Value| PathBuf::from(dir.as_str().expect("a path")).starts_with(&run);
