@@ -23,7 +23,7 @@ const FIND: Duration = Duration::from_secs(2);
 
 /// A database of a cluster of servers, and the schema in it where tables are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
+struct Database {
     system: u64,
     name: String,
     schema: Option<String>,
@@ -72,12 +72,8 @@ impl Cluster {
                 match &first {
                     None => first = Some((node.name.clone(), database)),
                     Some((of, other)) if *other != database => {
-                        return Err(BuildError::Elsewhere {
-                            node: node.name.clone(),
-                            database,
-                            of: of.clone(),
-                            other: other.clone(),
-                        });
+                        let (database, other) = (database.to_string().into(), other.to_string().into());
+                        return Err(BuildError::Elsewhere { node: node.name.clone(), database, of: of.clone(), other });
                     }
                     Some(_) => {}
                 }

@@ -69,11 +69,11 @@ pub enum BuildError {
         /// The node.
         node: String,
         /// Where it leads.
-        database: super::attach::Database,
+        database: Box<str>,
         /// Another node.
         of: String,
         /// Where that one leads.
-        other: super::attach::Database,
+        other: Box<str>,
     },
     /// The network could not be made.
     #[error(transparent)]
