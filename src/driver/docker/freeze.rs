@@ -99,7 +99,10 @@ impl ContainerServer {
     pub(super) async fn unpause(&self) -> Result<(), SignalError> {
         let thawed = self.dock.engine.docker.unpause_container(self.container()).await;
         match thawed.map_err(asked("letting the container go on")) {
-            Err(error) if said(&error, "not paused") || said(&error, "not running") => Ok(()),
+            // An engine lets a container go on by itself that it has told to stop; it may be just doing so.
+            Err(error) if ["not paused", "not running", "running process"].iter().any(|words| said(&error, words)) => {
+                Ok(())
+            }
             thawed => thawed.map_err(|source| self.failed(source)),
         }
     }
