@@ -127,6 +127,9 @@ impl Parts {
         let calm = phase.steps.is_empty();
         self.sampler.pace(if calm { *scenario.sample.every } else { *scenario.sample.around_fault });
         self.containers.phase(&phase.name);
+        if let Some(visibility) = &self.visibility {
+            visibility.phase(&phase.name);
+        }
         for (_, load) in &self.loads {
             load.phase(&phase.name);
         }

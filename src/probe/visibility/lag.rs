@@ -8,7 +8,7 @@
 use crate::base::histogram::Histogram;
 use crate::metric::{Field, Point, Value};
 use indexmap::IndexMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Writes that are followed at once on one target; the oldest of more is given up as unseen.
@@ -19,18 +19,28 @@ const FOLLOWED: usize = 4096;
 struct Write {
     marker: i64,
     source: String,
+    /// Index of the phase in which it was sent; absent: before the first.
+    phase: Option<usize>,
     sent: Duration,
     acked: Option<Duration>,
     missed: Option<Duration>,
     hit: Option<Duration>,
 }
 
-/// What was seen of the writes of one primary on one target.
+/// The bounds of writes.
 #[derive(Debug, Default)]
-struct Lag {
+struct Bounds {
     lower: Histogram,
     upper: Histogram,
     unseen: u64,
+}
+
+/// What was seen of the writes of one primary on one target.
+#[derive(Debug, Default)]
+struct Lag {
+    all: Bounds,
+    /// Of those that were sent in a phase, by its index.
+    phases: BTreeMap<usize, Bounds>,
     /// Largest bounds, and the count, since the last point.
     recent: Option<(Duration, Duration, i64)>,
     /// Acknowledged and not yet seen, when the last point was made.
@@ -44,13 +54,26 @@ pub(super) struct Target {
     /// It was in recovery when last asked; a primary is no target.
     standby: bool,
     following: VecDeque<Write>,
+    /// The phases so far.
+    phases: Vec<String>,
     /// By the primary that acknowledged.
     lags: IndexMap<String, Lag>,
 }
 
 impl Target {
     pub(super) fn new(node: impl Into<String>) -> Target {
-        Target { node: node.into(), standby: false, following: VecDeque::new(), lags: IndexMap::new() }
+        Target {
+            node: node.into(),
+            standby: false,
+            following: VecDeque::new(),
+            phases: Vec::new(),
+            lags: IndexMap::new(),
+        }
+    }
+
+    /// What is sent from now on belongs to the phase called `name`.
+    pub(super) fn phase(&mut self, name: &str) {
+        self.phases.push(name.to_owned());
     }
 
     /// Whether a poll could tell something.
@@ -72,7 +95,8 @@ impl Target {
             let oldest = self.following.pop_front();
             self.give_up(oldest);
         }
-        let write = Write { marker, source: source.into(), sent: at, acked: None, missed: None, hit: None };
+        let phase = self.phases.len().checked_sub(1);
+        let write = Write { marker, source: source.into(), phase, sent: at, acked: None, missed: None, hit: None };
         self.following.push_back(write);
     }
 
@@ -121,10 +145,12 @@ impl Target {
             let (Some(acked), Some(hit)) = (front.acked, front.hit) else { return };
             let lower = front.missed.map_or(Duration::ZERO, |missed| missed.saturating_sub(acked));
             let upper = hit.saturating_sub(front.sent);
-            let source = self.following.pop_front().map(|write| write.source).unwrap_or_default();
+            let Some(Write { source, phase, .. }) = self.following.pop_front() else { return };
             let lag = self.lags.entry(source).or_default();
-            lag.lower.record(lower);
-            lag.upper.record(upper);
+            for bounds in lag.of(phase) {
+                bounds.lower.record(lower);
+                bounds.upper.record(upper);
+            }
             let (lowest, highest, count) = lag.recent.unwrap_or_default();
             lag.recent = Some((lowest.max(lower), highest.max(upper), count + 1));
         }
@@ -140,28 +166,21 @@ impl Target {
     /// Unseen counts acknowledged writes only.
     fn give_up(&mut self, write: Option<Write>) {
         if let Some(write) = write.filter(|write| write.acked.is_some()) {
-            self.lags.entry(write.source).or_default().unseen += 1;
+            self.lags.entry(write.source).or_default().of(write.phase).for_each(|bounds| bounds.unseen += 1);
         }
     }
 
-    /// Summary values, of each primary that this target followed; `a>s1` is the subject.
+    /// Summary values, of each primary that this target followed, of all writes and of those of each phase; `a>s1` is
+    /// the subject.
     pub(super) fn values(&self) -> Vec<Value> {
         let mut values = Vec::new();
         for (source, lag) in &self.lags {
-            let quantiles = [
-                ("lag.visible.lower.p50", lag.lower.quantile(0.5)),
-                ("lag.visible.lower.p99", lag.lower.quantile(0.99)),
-                ("lag.visible.lower.max", lag.lower.max()),
-                ("lag.visible.upper.p50", lag.upper.quantile(0.5)),
-                ("lag.visible.upper.p99", lag.upper.quantile(0.99)),
-                ("lag.visible.upper.max", lag.upper.max()),
-                ("lag.visible.seen", Some(lag.upper.count() as f64)),
-                ("lag.visible.unseen", Some(lag.unseen as f64)),
-            ];
-            let of = |(metric, value): (&'static str, Option<f64>)| {
-                Some(Value::new(metric, value?).node(&self.node).subject(format!("{source}>{}", self.node)))
-            };
-            values.extend(quantiles.into_iter().filter_map(of));
+            let of = |value: Value| value.node(&self.node).subject(format!("{source}>{}", self.node));
+            values.extend(lag.all.values().map(of));
+            for (index, bounds) in &lag.phases {
+                let name = &self.phases[*index];
+                values.extend(bounds.values().map(|value| of(value).phase(name)));
+            }
         }
         values
     }
@@ -188,6 +207,30 @@ impl Target {
             points.push(point(&self.node, source, fields, elapsed));
         }
         points
+    }
+}
+
+impl Lag {
+    /// The bounds that a write of this phase goes into.
+    fn of(&mut self, phase: Option<usize>) -> impl Iterator<Item = &mut Bounds> {
+        let of_phase = phase.map(|phase| self.phases.entry(phase).or_default());
+        std::iter::once(&mut self.all).chain(of_phase)
+    }
+}
+
+impl Bounds {
+    fn values(&self) -> impl Iterator<Item = Value> {
+        let quantiles = [
+            ("lag.visible.lower.p50", self.lower.quantile(0.5)),
+            ("lag.visible.lower.p99", self.lower.quantile(0.99)),
+            ("lag.visible.lower.max", self.lower.max()),
+            ("lag.visible.upper.p50", self.upper.quantile(0.5)),
+            ("lag.visible.upper.p99", self.upper.quantile(0.99)),
+            ("lag.visible.upper.max", self.upper.max()),
+            ("lag.visible.seen", Some(self.upper.count() as f64)),
+            ("lag.visible.unseen", Some(self.unseen as f64)),
+        ];
+        quantiles.into_iter().filter_map(|(metric, value)| Some(Value::new(metric, value?)))
     }
 }
 
@@ -286,6 +329,34 @@ mod tests {
         }
         let subjects: Vec<_> = target.values().into_iter().filter(|v| v.metric == "lag.visible.seen").collect();
         assert_eq!(subjects.iter().map(|v| v.subject.as_deref().unwrap()).collect::<Vec<_>>(), ["a>s2", "s1>s2"]);
+    }
+
+    #[test]
+    fn a_write_belongs_to_the_phase_in_which_it_was_sent() {
+        let mut target = standby();
+        for (marker, phase) in [(1, None), (2, Some("calm")), (3, None), (4, Some("busy"))] {
+            if let Some(name) = phase {
+                target.phase(name);
+            }
+            let at = ms(100 * marker as u64);
+            target.sent(marker, "a", at);
+            target.acked(marker, at);
+        }
+        target.polled(true, 3, ms(410), ms(411));
+        target.end();
+        let of = |metric: &str, phase: Option<&str>| {
+            let values = target.values();
+            values.iter().find(|v| v.metric == metric && v.phase.as_deref() == phase).map(|v| v.value)
+        };
+        assert_eq!(
+            [None, Some("calm"), Some("busy")].map(|phase| of("lag.visible.seen", phase)),
+            [Some(3.0), Some(2.0), Some(0.0)]
+        );
+        assert_eq!(
+            (of("lag.visible.unseen", Some("calm")), of("lag.visible.unseen", Some("busy"))),
+            (Some(0.0), Some(1.0))
+        );
+        assert!(close(of("lag.visible.upper.max", Some("calm")), 0.211), "sent at 200, seen at 411");
     }
 
     #[test]

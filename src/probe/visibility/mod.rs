@@ -52,6 +52,7 @@ pub async fn drop_table(client: &Client) -> Result<(), tokio_postgres::Error> {
 /// The probe at work.
 #[derive(Debug)]
 pub struct Running {
+    probe: Arc<Probe>,
     probing: Apart<Vec<Value>>,
 }
 
@@ -64,15 +65,21 @@ impl Running {
         clock: Clock,
         points: Points,
     ) -> io::Result<Running> {
-        let probe = Probe {
+        let probe = Arc::new(Probe {
             every: settings.every.0,
             poll: settings.poll.0,
             finder: Finder::new(hosts.clone(), login.clone(), ANSWER),
             targets: hosts.into_iter().map(Watched::new).collect(),
             login,
             clock,
-        };
-        Ok(Running { probing: Apart::start("visibility", |stop| run(Arc::new(probe), points, stop))? })
+        });
+        let own = probe.clone();
+        Ok(Running { probe, probing: Apart::start("visibility", |stop| run(own, points, stop))? })
+    }
+
+    /// What is written from now on belongs to the phase called `name`.
+    pub fn phase(&self, name: &str) {
+        self.probe.targets.iter().for_each(|watched| watched.target().phase(name));
     }
 
     /// Stops the writer, gives its last writes up to a second to be seen, and sums up.
@@ -81,6 +88,7 @@ impl Running {
     }
 }
 
+#[derive(Debug)]
 struct Probe {
     every: Duration,
     poll: Duration,
@@ -91,6 +99,7 @@ struct Probe {
 }
 
 /// A server that may be a target.
+#[derive(Debug)]
 struct Watched {
     host: Host,
     target: Mutex<Target>,
