@@ -33,4 +33,5 @@ pub mod run;
 pub mod sampler;
 pub mod scenario;
 pub mod sink;
+pub mod snapshot;
 pub mod workload;

@@ -226,6 +226,11 @@ impl Inventory {
         &self.path
     }
 
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.owner.run
+    }
+
     /// Names a directory, then creates it (its parent must exist) with our mark in it. Returns its
     /// entry and its path without symbolic links.
     ///

@@ -14,6 +14,7 @@ pub mod hunt;
 pub mod index;
 pub mod inventory;
 pub mod mask;
+pub mod mounts;
 pub mod near;
 pub mod proc;
 pub mod ranges;

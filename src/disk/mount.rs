@@ -11,6 +11,7 @@
 use super::ballast::Ballast;
 use super::{DiskError, aside};
 use crate::base::inventory::{Id, Inventory, Thing};
+use crate::base::mounts::Mounts;
 use crate::base::tool::{LOSETUP, MKFS_EXT4, MOUNT, UMOUNT};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::ffi::OsString;
@@ -164,27 +165,9 @@ pub fn is_mounted(path: &Path) -> bool {
     source(path).is_some()
 }
 
-/// What is mounted at `path`, as `/proc/self/mountinfo` names it: a loop device, or any word.
+/// What is mounted at `path`: a loop device, or any word.
 fn source(path: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    source_in(&text, path)
-}
-
-fn source_in(mountinfo: &str, path: &Path) -> Option<PathBuf> {
-    // Later lines lie on top of earlier ones.
-    mountinfo.lines().rev().find_map(|line| {
-        let (at, what) = line.split_once(" - ")?;
-        let at = at.split(' ').nth(4)?;
-        let what = what.split(' ').nth(1)?;
-        (PathBuf::from(plain(at)) == path).then(|| PathBuf::from(plain(what)))
-    })
-}
-
-/// The kernel writes blanks, tabs, line ends and backslashes in octal.
-fn plain(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant))
+    Mounts::read().ok()?.at(path).map(|mount| PathBuf::from(&mount.source))
 }
 
 /// Unmounts what is mounted at `path`; when it stays in use, lets it go as soon as nobody uses it any more.
@@ -230,16 +213,6 @@ pub(super) fn reserve(file: &File, offset: u64, length: u64) -> nix::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_what_is_on_top() {
-        let text = "28 1 254:0 / / rw - ext4 /dev/vda rw\n\
-                    90 28 7:1 / /w/a\\040b rw,relatime shared:7 - ext4 /dev/loop1 rw\n\
-                    91 90 0:40 / /w/a\\040b rw - tmpfs pgbench-rs rw,size=1024k\n";
-        assert_eq!(source_in(text, Path::new("/w/a b")), Some("pgbench-rs".into()));
-        assert_eq!(source_in(text, Path::new("/w/a")), None);
-        assert_eq!(source_in(text, Path::new("/")), Some("/dev/vda".into()));
-    }
 
     #[test]
     fn nothing_mounted_is_fine() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The rooms by group, lowest first.
 const GROUPS: &[&[&str]] = &[
     &["base"],
-    &["metric", "pg", "net", "disk"],
+    &["metric", "pg", "net", "disk", "snapshot"],
     &["driver"],
     &["clean"],
     &["cluster", "failover"],
