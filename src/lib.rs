@@ -15,6 +15,7 @@
 pub mod base;
 pub mod clean;
 pub mod cli;
+pub mod clone;
 pub mod cluster;
 pub mod disk;
 pub mod driver;

@@ -11,6 +11,7 @@ use crate::pg::control::ControlError;
 use crate::pg::{Host, Lsn, conf};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub struct Node {
     /// Its data directory, as its server sees it; empty of a server that somebody else runs.
     pub dir: PathBuf,
     files: Files,
-    server: Server,
+    server: Arc<Server>,
     pub(super) disk: Option<Disk>,
     fenced: AtomicBool,
 }
@@ -111,7 +112,7 @@ impl Node {
             host: server.host().clone(),
             dir: files.dir().to_owned(),
             files,
-            server,
+            server: Arc::new(server),
             disk,
             fenced: AtomicBool::new(false),
         }
@@ -122,7 +123,8 @@ impl Node {
         &self.files
     }
 
-    pub(super) fn server(&self) -> &Server {
+    /// Its server, for whoever works on it as one and not as a node: to be cloned, it may have to stand still.
+    pub fn server(&self) -> &Arc<Server> {
         &self.server
     }
 

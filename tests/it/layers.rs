@@ -8,7 +8,7 @@ const GROUPS: &[&[&str]] = &[
     &["metric", "pg", "net", "disk", "snapshot"],
     &["driver"],
     &["clean"],
-    &["cluster", "failover"],
+    &["cluster", "failover", "clone"],
     &["etl", "workload", "sampler", "sink", "manager"],
     &["fault", "probe"],
     &["scenario"],
