@@ -24,6 +24,7 @@ pub mod tool;
 pub mod units;
 pub mod user;
 pub mod wait;
+pub mod zfs;
 
 /// Names that a scenario gives to nodes, loads, phases and steps.
 pub type Name = String;

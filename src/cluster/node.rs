@@ -2,6 +2,7 @@
 
 use super::disks::Disk;
 use crate::base::units::Size;
+use crate::disk::OwnDisk;
 use crate::driver::docker::stats::Stats;
 use crate::driver::docker::{Engine, Limits};
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
@@ -42,8 +43,8 @@ pub struct NodeSpec {
     pub make: Make,
     /// What its container may use.
     pub limits: Limits,
-    /// Size of a file system of its own.
-    pub disk: Option<u64>,
+    /// A file system of its own.
+    pub disk: Option<OwnDisk>,
 }
 
 /// A node of a running cluster. All methods may be called at the same time.

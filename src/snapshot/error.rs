@@ -1,12 +1,10 @@
 //! Why a directory could not be copied.
 
 use super::SnapshotDriver;
-use crate::base::exec::CommandError;
-use crate::base::tool::ToolError;
+use crate::base::zfs::ZfsError;
 use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Why a directory could not be copied, or a copy not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -61,30 +59,12 @@ pub enum SnapshotError {
         /// What the system said.
         said: String,
     },
-    /// Somebody uses it, and goes on to.
-    #[error("{what} is still in use after {waited:.1?}: {said}\nhint: end what runs on it, then try again")]
-    Busy {
-        /// What was to be removed.
-        what: String,
-        /// How long was tried.
-        waited: Duration,
-        /// What was said last.
-        said: String,
-    },
-    /// It does not say that it is the run's own.
-    #[error("{what} was not touched: {why}")]
-    NotOurs {
-        /// What.
-        what: String,
-        /// How that shows.
-        why: String,
-    },
+    /// ZFS refused.
+    #[error(transparent)]
+    Zfs(#[from] ZfsError),
     /// Whoever asked for the copy no longer wants it.
     #[error("the copy was broken off")]
     BrokenOff,
-    /// A program is missing or failed.
-    #[error(transparent)]
-    Tool(#[from] ToolError),
     /// A file of the system, of the directory or of the copy.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -101,12 +81,6 @@ pub enum SnapshotError {
         /// Why removing failed.
         left: Box<SnapshotError>,
     },
-}
-
-impl From<CommandError> for SnapshotError {
-    fn from(error: CommandError) -> SnapshotError {
-        SnapshotError::Tool(error.into())
-    }
 }
 
 impl SnapshotError {

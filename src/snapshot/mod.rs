@@ -12,6 +12,8 @@
 //!     …/                 the data directory, when the origin lies deeper in its subvolume or dataset
 //! ```
 
+mod btrfs;
+pub mod choose;
 mod copied;
 mod copy;
 mod error;
@@ -20,6 +22,7 @@ mod origin;
 mod reflink;
 mod symlink;
 mod walk;
+mod zfs;
 
 pub use copied::{Copied, Place};
 pub use error::SnapshotError;
@@ -38,6 +41,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SnapshotDriver {
+    /// A snapshot of the dataset, and a clone of that.
+    Zfs,
+    /// A writable snapshot of the subvolume.
+    Btrfs,
     /// Each file shares its blocks with the original (FICLONE).
     Reflink,
     /// All bytes are read and written.
@@ -97,11 +104,14 @@ pub struct Took {
 
 impl SnapshotDriver {
     /// All of them, the best first.
-    pub const ALL: [SnapshotDriver; 2] = [SnapshotDriver::Reflink, SnapshotDriver::Copy];
+    pub const ALL: [SnapshotDriver; 4] =
+        [SnapshotDriver::Zfs, SnapshotDriver::Btrfs, SnapshotDriver::Reflink, SnapshotDriver::Copy];
 
     /// Its name, as scenarios and options have it.
     pub fn name(self) -> &'static str {
         match self {
+            SnapshotDriver::Zfs => "zfs",
+            SnapshotDriver::Btrfs => "btrfs",
             SnapshotDriver::Reflink => "reflink",
             SnapshotDriver::Copy => "copy",
         }
@@ -110,10 +120,17 @@ impl SnapshotDriver {
     /// What its copies are worth.
     pub fn capabilities(self) -> Capabilities {
         match self {
+            SnapshotDriver::Zfs => zfs::CAPABILITIES,
+            SnapshotDriver::Btrfs => btrfs::CAPABILITIES,
             SnapshotDriver::Reflink => reflink::CAPABILITIES,
             SnapshotDriver::Copy => copy::CAPABILITIES,
         }
     }
+}
+
+/// Removes a directory and all that is in it; what is gone is fine. A btrfs subvolume goes as a whole, without a walk.
+pub fn remove(dir: &Path) -> io::Result<()> {
+    btrfs::remove(dir)
 }
 
 /// Runs what blocks where it hinders nobody.

@@ -1,10 +1,13 @@
 //! The directory that is copied.
 
-use super::copied::{Copied, Place};
+use super::btrfs::Subvolume;
+use super::copied::{Copied, Kind, Place};
 use super::walk::{self, Skip};
+use super::zfs::Dataset;
 use super::{SnapshotDriver, SnapshotError, Symlink, Took, aside, reflink};
 use crate::base::inventory::{Inventory, MARK};
 use crate::base::mounts::{Mount, Mounts};
+use crate::base::zfs::ZfsError;
 use nix::unistd::{AccessFlags, access};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,9 +23,19 @@ pub struct Origin {
     driver: SnapshotDriver,
     dir: PathBuf,
     mount: Mount,
+    ground: Ground,
     home: Option<PathBuf>,
     skip: Skip,
     inventory: Arc<Inventory>,
+}
+
+/// What the driver takes hold of.
+#[derive(Clone, Debug)]
+enum Ground {
+    Zfs(Dataset),
+    Btrfs(Subvolume),
+    /// Each file.
+    Files,
 }
 
 impl Origin {
@@ -32,7 +45,11 @@ impl Origin {
         aside(move || Origin::open_here(driver, &dir, inventory)).await
     }
 
-    fn open_here(driver: SnapshotDriver, dir: &Path, inventory: Arc<Inventory>) -> Result<Origin, SnapshotError> {
+    pub(super) fn open_here(
+        driver: SnapshotDriver,
+        dir: &Path,
+        inventory: Arc<Inventory>,
+    ) -> Result<Origin, SnapshotError> {
         let dir = fs::canonicalize(dir).map_err(SnapshotError::at(dir))?;
         // To be looked into, and a directory at all.
         fs::read_dir(&dir).map_err(SnapshotError::at(&dir))?;
@@ -50,14 +67,21 @@ impl Origin {
             let why = format!("another file system is mounted in it, at {}", other.point.display());
             return Err(impossible(why, "use the driver `copy`, or keep the whole directory on one file system"));
         }
-        let home = dir.parent().filter(|parent| over(&mounts, parent).is_ok_and(|other| other.device == mount.device));
+        // A clone of ZFS is mounted anywhere, and a plain copy goes anywhere.
+        let anywhere = matches!(driver, SnapshotDriver::Zfs | SnapshotDriver::Copy);
+        let beside = |parent: &&Path| over(&mounts, parent).is_ok_and(|other| other.device == mount.device);
+        let home = dir.parent().filter(|parent| anywhere || beside(parent));
         let home = home.filter(|home| access(*home, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()).map(Path::to_owned);
-        match (driver, &home) {
-            (SnapshotDriver::Reflink, Some(home)) => reflink::probe(&dir, home, &mount.kind)?,
-            // Where nothing can be tried, the first copy shows it.
-            (SnapshotDriver::Reflink, None) | (SnapshotDriver::Copy, _) => {}
+        let ground = match driver {
+            SnapshotDriver::Zfs => Ground::Zfs(Dataset::of(&dir, &mount)?),
+            SnapshotDriver::Btrfs => Ground::Btrfs(Subvolume::of(&dir, &mount)?),
+            SnapshotDriver::Reflink | SnapshotDriver::Copy => Ground::Files,
+        };
+        // Where nothing can be tried, the first copy shows it.
+        if let (SnapshotDriver::Reflink, Some(home)) = (driver, &home) {
+            reflink::probe(&dir, home, &mount.kind)?;
         }
-        Ok(Origin { driver, dir, mount, home, skip: Skip::default(), inventory })
+        Ok(Origin { driver, dir, mount, ground, home, skip: Skip::default(), inventory })
     }
 
     /// The same, with something left out of its copies where they are made file by file. By default, nothing is.
@@ -103,21 +127,43 @@ impl Origin {
         if !is_name(name) {
             return Err(SnapshotError::Name(name.to_owned()));
         }
-        let dir = self.place(dir)?;
-        let place = Place::new(self.driver, dir.join(ROOT), Path::new(""));
-        match self.make(&place).await {
-            Ok((links, took)) => Ok((Copied::new(place, links), took)),
-            Err(cause) => match place.destroy().await {
+        let root = self.place(dir)?.join(ROOT);
+        let inventory = &self.inventory;
+        let (kind, deeper) = match &self.ground {
+            Ground::Zfs(dataset) => (Kind::Zfs(dataset.pair(inventory.run(), name)), dataset.deeper.as_path()),
+            Ground::Btrfs(subvolume) => (Kind::Btrfs, subvolume.deeper.as_path()),
+            Ground::Files if self.driver == SnapshotDriver::Reflink => (Kind::Reflink, Path::new("")),
+            Ground::Files => (Kind::Copy, Path::new("")),
+        };
+        let mut copied = Copied::begin(Place::new(kind, root, deeper), inventory)?;
+        match self.make(name, &mut copied).await {
+            Ok(took) => Ok((copied, took)),
+            // Nothing was made, and what is called so is another copy.
+            Err(cause @ SnapshotError::Zfs(ZfsError::Exists(_))) => copied.forget().and(Err(cause)),
+            Err(cause) => match copied.destroy().await {
                 Ok(()) => Err(cause),
                 Err(left) => Err(SnapshotError::Left { cause: Box::new(cause), left: Box::new(left) }),
             },
         }
     }
 
-    async fn make(&self, place: &Place) -> Result<(Vec<Symlink>, Took), SnapshotError> {
+    async fn make(&self, name: &str, copied: &mut Copied) -> Result<Took, SnapshotError> {
+        let root = copied.place().root().to_owned();
         let began = Instant::now();
-        let links = walk::copy(self.driver, &self.dir, place.root(), self.skip).await?;
-        Ok((links, Took { snapshot: None, clone: Some(began.elapsed()) }))
+        let took = match &self.ground {
+            Ground::Zfs(dataset) => dataset.pair(self.inventory.run(), name).make(name, &root, &self.inventory).await?,
+            Ground::Btrfs(subvolume) => {
+                let subvolume = subvolume.clone();
+                aside(move || subvolume.snapshot(&root)).await?;
+                Took { snapshot: Some(began.elapsed()), clone: None }
+            }
+            Ground::Files => {
+                copied.symlinks = walk::copy(self.driver, &self.dir, &root, self.skip).await?;
+                return Ok(Took { snapshot: None, clone: Some(began.elapsed()) });
+            }
+        };
+        copied.symlinks = Symlink::usual(copied.data())?;
+        Ok(took)
     }
 
     /// The directory for a copy, without symbolic links.
@@ -138,7 +184,7 @@ impl Origin {
                 return wrong("it is not empty");
             }
         }
-        if self.driver != SnapshotDriver::Copy && !self.is_beside(&dir)? {
+        if matches!(self.driver, SnapshotDriver::Btrfs | SnapshotDriver::Reflink) && !self.is_beside(&dir)? {
             let hint = match &self.home {
                 Some(home) => format!("put it below {}", home.display()),
                 None => format!("put it on the file system that is mounted at {}", self.mount.point.display()),
@@ -149,11 +195,11 @@ impl Origin {
     }
 }
 
-fn mounts() -> Result<Mounts, SnapshotError> {
+pub(super) fn mounts() -> Result<Mounts, SnapshotError> {
     Mounts::read().map_err(SnapshotError::at(Path::new("/proc/self/mountinfo")))
 }
 
-fn over<'m>(mounts: &'m Mounts, path: &Path) -> Result<&'m Mount, SnapshotError> {
+pub(super) fn over<'m>(mounts: &'m Mounts, path: &Path) -> Result<&'m Mount, SnapshotError> {
     let missing = || std::io::Error::other("the table of mounts has no file system for it");
     mounts.over(path).ok_or_else(|| SnapshotError::at(path)(missing()))
 }
