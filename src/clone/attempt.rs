@@ -53,7 +53,7 @@ pub struct Facts {
     pub is_unsafe: bool,
     /// The way of copying: that which was asked for, then that which was chosen.
     pub method: Method,
-    /// The file system of the source's directory, when it was looked at.
+    /// The file system of the source's directory, when the way of copying was chosen by it.
     pub file_system: Option<String>,
     /// Why this way of copying was chosen.
     pub why: Option<String>,
@@ -120,9 +120,9 @@ impl Facts {
     pub(super) fn chosen(&mut self, fetcher: &Fetcher, protocol: Protocol) {
         self.method = fetcher.method();
         self.protocol = Some(protocol);
-        if let Fetcher::Snapshot { file_system, why, .. } = fetcher {
-            self.file_system = file_system.clone();
-            self.why = why.clone();
+        if let Fetcher::Snapshot { choice: Some(choice), .. } = fetcher {
+            self.file_system = Some(choice.file_system.clone());
+            self.why = Some(choice.why.clone());
         }
     }
 

@@ -1,31 +1,24 @@
-//! Making a clone: one phase after the other, and undoing all of them when one fails or nobody wants the clone any more.
+//! Making a clone: one step after the other, and undoing all of them when one fails or nobody wants the clone any more.
 
 use super::attempt::{Attempt, Facts};
-use super::backup::{Backup, complete};
-use super::door::{Door, Reach, can_hold_socket};
-use super::error::{CloneError, SourceError, io_at};
-use super::facts::SourceFacts;
-use super::fence::{Fence, FenceError};
-use super::fixup;
-use super::method::{Fetcher, basebackup};
+use super::backup::Backup;
+use super::door::{Door, Reach};
+use super::error::CloneError;
 use super::phase::{Phase, Phases};
-use super::protocol::{Protocol, Situation, derive};
-use super::recipe::{Mode, Recipe};
-use super::settings::{self, Wanted};
+use super::recipe::Recipe;
 use super::source::Source;
 use super::still::Still;
 use super::thin::{Body, Of, ThinClone};
 use crate::base::inventory::Id;
 use crate::clean;
 use crate::driver::docker::Limits;
-use crate::driver::start::Step;
-use crate::driver::{Files, Make, SERVER_PROGRAM, Server, Workplace};
-use crate::pg::control;
-use crate::pg::control_file::ControlFile;
+use crate::driver::{Make, Server, Workplace};
+use crate::snapshot::{Copied, Origin, SnapshotDriver, SnapshotError, Took};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// What a clone is called, and where it goes.
 #[derive(Clone, Debug)]
@@ -48,20 +41,56 @@ pub struct Order {
 
 /// A clone that is being made, with all that must be undone when it fails.
 pub(super) struct Making {
-    place: Arc<Workplace>,
-    source: Arc<Source>,
-    recipe: Recipe,
-    order: Order,
-    phases: Phases,
-    facts: Facts,
+    pub(super) place: Arc<Workplace>,
+    pub(super) source: Arc<Source>,
+    pub(super) recipe: Recipe,
+    pub(super) order: Order,
+    pub(super) phases: Phases,
+    pub(super) facts: Facts,
     /// Bytes of a segment of the WAL, once the control file was read.
-    segment_size: u64,
-    home: Option<(Id, PathBuf)>,
-    body: Option<Body>,
-    still: Option<Still>,
-    backup: Option<Backup>,
-    server: Option<Arc<Server>>,
-    door: Option<Door>,
+    pub(super) segment_size: u64,
+    pub(super) home: Option<(Id, PathBuf)>,
+    pub(super) copying: Option<Copying>,
+    pub(super) body: Option<Body>,
+    pub(super) still: Option<Still>,
+    pub(super) backup: Option<Backup>,
+    pub(super) server: Option<Arc<Server>>,
+    pub(super) door: Option<Door>,
+}
+
+/// A copy under way. In a task of its own: what it has made on the way is known only to it.
+pub(super) struct Copying {
+    task: JoinHandle<Result<(Copied, Took), SnapshotError>>,
+    /// It goes file by file, and leaves nothing but files when it is broken off.
+    by_files: bool,
+}
+
+impl Copying {
+    /// Copies `origin` into the directory `home`.
+    pub fn begin(origin: &Origin, name: &str, home: &Path) -> Copying {
+        let by_files = matches!(origin.driver(), SnapshotDriver::Reflink | SnapshotDriver::Copy);
+        let (origin, name, home) = (origin.clone(), name.to_owned(), home.to_owned());
+        Copying { task: tokio::spawn(async move { origin.clone_to(&name, &home).await }), by_files }
+    }
+
+    /// Waits for it.
+    pub async fn done(&mut self) -> Result<(Copied, Took), CloneError> {
+        let done = (&mut self.task).await.map_err(|error| CloneError::Broke(error.to_string()))?;
+        Ok(done?)
+    }
+
+    /// Ends it, and removes what it has made but for files.
+    async fn end(self) -> Result<(), String> {
+        if self.by_files {
+            self.task.abort();
+        }
+        match self.task.await {
+            Ok(Ok((copied, _))) => copied.destroy().await.map_err(|error| error.to_string()),
+            // It has removed what it had made, or says what is left.
+            Ok(Err(error @ SnapshotError::Left { .. })) => Err(error.to_string()),
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
 }
 
 /// Time between two attempts to remove what a copy that was broken off may still be writing to.
@@ -90,6 +119,7 @@ pub async fn create(
         facts: Facts::of(recipe),
         segment_size: 0,
         home: None,
+        copying: None,
         body: None,
         still: None,
         backup: None,
@@ -156,259 +186,6 @@ impl Making {
         Some((entry, home, self.body.take()?, self.server.take()?, self.door.take()?))
     }
 
-    async fn work(&mut self) -> Result<(), CloneError> {
-        self.phases.begin(Phase::Look);
-        let major = self.order.make.major();
-        let problems = settings::problems(&self.recipe, major);
-        if !problems.is_empty() {
-            return Err(CloneError::Settings(problems));
-        }
-        let (control, said) = self.source.look(major, self.place.uid()).await?;
-        self.segment_size = control.wal_segment_size.into();
-        let fetcher = Fetcher::choose(&self.source, self.recipe.method, &self.place).await?;
-        let running = self.source.reach().is_some();
-        let situation = Situation {
-            running,
-            fsync: said.as_ref().is_none_or(|said| said.is_on("fsync")),
-            // Of a standby, what its primary said last.
-            full_page_writes: control.full_page_writes,
-            wal_level: control.wal_level,
-            ours: self.source.server().is_some(),
-        };
-        if matches!(self.recipe.mode, Mode::Precooked(_)) != self.source.inherited().is_some() {
-            return Err(CloneError::Base);
-        }
-        let protocol = derive(fetcher.fetch(), situation, self.recipe.protect, self.recipe.mode)?;
-        self.source.stays_together(said.as_ref(), matches!(fetcher, Fetcher::Basebackup(_)))?;
-        self.facts.chosen(&fetcher, protocol);
-        match self.source.inherited() {
-            Some(base) => self.facts.inherit(base),
-            None => self.facts.source = said.clone(),
-        }
-        let home = self.make_home()?;
-        self.checkpoint(protocol, running).await?;
-        self.copy(&fetcher, protocol, &home).await?;
-        let (fence, copied) = self.completed(&home).await?;
-        self.fix_up(&fence, protocol, &copied, control.system_identifier)?;
-        self.resetwal(&fence).await?;
-        self.start(&home).await?;
-        self.facts.came_up(fence.path(), self.recipe.mode, &copied)?;
-        self.settle().await?;
-        self.query().await
-    }
-
-    fn make_home(&mut self) -> Result<PathBuf, CloneError> {
-        let within = &self.order.within;
-        let wanted = within.join(&self.order.dir);
-        let (entry, home) = self.place.directory(&wanted, within, Some(SERVER_PROGRAM)).map_err(io_at(&wanted))?;
-        self.home = Some((entry, home.clone()));
-        if self.order.reach == Reach::Socket && !can_hold_socket(&socket_dir(&home)) {
-            let why = std::io::Error::other("this path is too long for a Unix socket; put clones into a shorter one");
-            return Err(io_at(&socket_dir(&home))(why));
-        }
-        Ok(home)
-    }
-
-    /// The checkpoint that is asked for, or that begins a backup.
-    async fn checkpoint(&mut self, protocol: Protocol, running: bool) -> Result<(), CloneError> {
-        match protocol {
-            Protocol::Backup if self.recipe.method == super::recipe::Method::Basebackup => {}
-            Protocol::Backup => {
-                self.phases.begin(Phase::Checkpoint);
-                let backup = Backup::begin(&self.source, self.order.make.version().major).await?;
-                self.facts.checkpointed = Some(backup.checkpointed);
-                self.facts.unreserved = backup.unreserved.clone();
-                self.backup = Some(backup);
-            }
-            _ if running && self.recipe.mode.checkpoint() => {
-                self.phases.begin(Phase::Checkpoint);
-                self.facts.checkpointed = Some(self.source.checkpoint().await?);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn copy(&mut self, fetcher: &Fetcher, protocol: Protocol, home: &Path) -> Result<(), CloneError> {
-        if protocol == Protocol::Freeze {
-            self.phases.begin(Phase::Freeze);
-            let server = self.source.server().cloned().ok_or(super::protocol::Refused::NotOurs)?;
-            let alone = self.source.freezing.clone().lock_owned().await;
-            let still = self.still.insert(Still::before(server, alone));
-            still.freeze().await?;
-        }
-        self.phases.begin(Phase::Clone);
-        match fetcher {
-            Fetcher::Snapshot { origin, .. } => {
-                let (copied, took) = origin.clone_to(&self.order.name, home).await?;
-                let parts = [(Phase::Snapshot, took.snapshot), (Phase::Clone, took.clone)];
-                let parts: Vec<_> = parts.into_iter().filter_map(|(phase, took)| Some((phase, took?))).collect();
-                self.phases.split(&parts);
-                self.body = Some(Body::Copied(copied));
-            }
-            Fetcher::Basebackup(programs) => {
-                let data = home.join("data");
-                self.body = Some(Body::Directory(data.clone()));
-                basebackup(&self.place, programs, &self.source, &data).await?;
-            }
-        }
-        if let Some(still) = self.still.take() {
-            self.phases.begin(Phase::Thaw);
-            self.facts.stood_still = Some(still.thaw().await?);
-        }
-        Ok(())
-    }
-
-    /// The copy with all that its protocol needs, and what its control file says.
-    async fn completed(&mut self, home: &Path) -> Result<(Fence, ControlFile), CloneError> {
-        let body = self.body.as_ref().ok_or_else(|| CloneError::Broke("there is no copy".to_owned()))?;
-        let open = |home: &Path| Fence::open(home, body.data(), &self.place.setup.run, self.source.data());
-        let fence = match self.backup.take() {
-            Some(backup) => {
-                self.phases.begin(Phase::BackupStop);
-                let label = backup.end().await?;
-                let fence = open(home)?;
-                fixup::links(&fence, body.symlinks(), self.source.data())?;
-                let standby = self.facts.source.as_ref().is_some_and(|source| source.in_recovery);
-                let (source, start) = (self.source.data().to_owned(), label.start);
-                let completed = move || complete(&source, &fence, &label, standby).map(|()| fence);
-                let fence = tokio::task::spawn_blocking(completed).await;
-                let fence = fence.map_err(|error| CloneError::Broke(error.to_string()))??;
-                self.facts.redo = Some(start);
-                // Until now the server kept the WAL for it.
-                drop(backup);
-                self.phases.begin(Phase::Fixup);
-                fence
-            }
-            None => {
-                self.phases.begin(Phase::Fixup);
-                let fence = open(home)?;
-                fixup::links(&fence, body.symlinks(), self.source.data())?;
-                fence
-            }
-        };
-        let control = ControlFile::read(fence.path()).map_err(SourceError::Control)?;
-        if self.source.inherited().is_none() {
-            self.facts.timeline = Some(control.timeline);
-            self.facts.redo.get_or_insert(control.redo);
-        }
-        Ok((fence, control))
-    }
-
-    fn fix_up(
-        &mut self,
-        fence: &Fence,
-        protocol: Protocol,
-        control: &ControlFile,
-        identifier: u64,
-    ) -> Result<(), CloneError> {
-        if control.system_identifier != identifier {
-            let why =
-                format!("its system identifier is {}, that of the source {identifier}", control.system_identifier);
-            return Err(FenceError::NotOurs { dir: fence.path().to_owned(), why }.into());
-        }
-        let out = fixup::take_out(fence, protocol)?;
-        if self.recipe.mode.is_unsafe() {
-            fence.remove("backup_label")?;
-        }
-        let home = self.home.as_ref().map(|(_, home)| home.clone()).unwrap_or_default();
-        let log = self.order.log.clone().unwrap_or_else(|| home.join("postgresql.log"));
-        let files = Files::Here { place: self.place.clone(), dir: fence.path().to_owned() };
-        let server = self.order.make.server(&self.place, &self.order.name, (&files, log), self.order.limits, None)?;
-        let door = self.door(&home, server.host().port)?;
-        let source = self.facts.source.as_ref();
-        let host = door.host(&door.dbname);
-        let wanted = Wanted {
-            recipe: &self.recipe,
-            major: self.order.make.major(),
-            control,
-            source,
-            host: host.as_ref().unwrap_or(server.host()),
-            address: Some(&server.host().host),
-            socket: door.socket.as_ref().map(|(dir, _)| dir.as_path()),
-            data: fence.path(),
-        };
-        fixup::configure(fence, &settings::conf(&wanted), &settings::hba(door.socket.is_some()))?;
-        let arguments = settings::arguments(&wanted);
-        self.facts.kept_out(&out, &self.recipe);
-        self.server = Some(Arc::new(server.with(arguments, host)));
-        self.door = Some(door);
-        Ok(())
-    }
-
-    /// The way to the clone; the directory of its socket is made.
-    fn door(&self, home: &Path, port: u16) -> Result<Door, CloneError> {
-        let login = self.place.login("");
-        let source: Option<&SourceFacts> = self.facts.source.as_ref();
-        let dbname = self.source.reach().map(|(host, login)| host.who(login).dbname.to_owned());
-        let dbname = dbname.unwrap_or_else(|| "postgres".to_owned());
-        let socket = match self.order.reach {
-            Reach::Login => None,
-            Reach::Socket => {
-                let dir = socket_dir(home);
-                self.place.data_directory(&dir).map_err(io_at(&dir))?;
-                let user = source.and_then(|source| source.superuser.clone()).unwrap_or(login.user);
-                Some((dir, user))
-            }
-        };
-        Ok(Door { name: self.order.name.clone(), socket, port, dbname })
-    }
-
-    async fn resetwal(&mut self, fence: &Fence) -> Result<(), CloneError> {
-        if let Mode::Resetwal(_) = self.recipe.mode {
-            self.phases.begin(Phase::Resetwal);
-            let programs = super::method::programs(&self.order.make, &self.place)?;
-            let setup = &self.place.setup;
-            control::resetwal(&programs, setup.user.as_ref(), fence.path(), &setup.inventory).await?;
-        }
-        Ok(())
-    }
-
-    async fn start(&mut self, home: &Path) -> Result<(), CloneError> {
-        let server =
-            self.server.clone().ok_or_else(|| CloneError::Broke(format!("no server in {}", home.display())))?;
-        let phases = Mutex::new(&mut self.phases);
-        let told = |step: Step| {
-            let phase = match step {
-                Step::Create => Phase::ContainerCreate,
-                Step::Launch => Phase::ContainerStart,
-                Step::Accept => Phase::Start,
-                Step::Row => Phase::FirstRow,
-            };
-            phases.lock().unwrap_or_else(PoisonError::into_inner).begin(phase);
-        };
-        server.start_by_steps(told).await.map_err(|error| CloneError::Start(Box::new(error)))?;
-        self.phases.end();
-        Ok(())
-    }
-
-    async fn settle(&mut self) -> Result<(), CloneError> {
-        let (Some(server), Some(door)) = (&self.server, &self.door) else { return Ok(()) };
-        self.phases.begin(Phase::Settle);
-        let settled = super::settle::settle(&self.place, server.host(), door, self.recipe.prepared).await?;
-        self.facts.settled(settled);
-        self.phases.end();
-        Ok(())
-    }
-
-    async fn query(&mut self) -> Result<(), CloneError> {
-        let (Some(query), Some(server), Some(door)) = (&self.recipe.query, &self.server, &self.door) else {
-            return Ok(());
-        };
-        let client = super::settle::client(&self.place, server.host(), door, &door.dbname).await?;
-        for phase in [Phase::Cold, Phase::Warm] {
-            self.phases.begin(phase);
-            let answered = client.simple_query(query).await;
-            answered.map_err(|source| CloneError::Sql {
-                clone: self.order.name.clone(),
-                what: "the first real query",
-                source,
-            })?;
-        }
-        self.phases.end();
-        Ok(())
-    }
-
     /// Undoes all that was done; what is left, and why.
     async fn undo(&mut self) -> Vec<String> {
         let mut left = Vec::new();
@@ -418,6 +195,9 @@ impl Making {
             left.push(error.to_string());
         }
         self.backup = None;
+        if let Some(copying) = self.copying.take() {
+            left.extend(copying.end().await.err());
+        }
         if let Some(server) = self.server.take()
             && let Err(error) = server.remove().await
         {
@@ -433,11 +213,6 @@ impl Making {
         }
         left
     }
-}
-
-/// The directory of a clone's Unix socket.
-fn socket_dir(home: &Path) -> PathBuf {
-    home.join("s")
 }
 
 /// Removes a clone's own directory. A copy that was broken off may go on for a moment.

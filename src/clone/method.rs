@@ -9,6 +9,7 @@ use crate::driver::{Make, MakeError, Workplace};
 use crate::pg::programs::Programs;
 use crate::pg::tls::Mode;
 use crate::pg::version::Major;
+use crate::snapshot::choose::Choice;
 use crate::snapshot::{Origin, Skip, SnapshotDriver};
 use std::path::Path;
 use std::time::Duration;
@@ -22,11 +23,9 @@ pub(super) enum Fetcher {
     /// A snapshot driver.
     Snapshot {
         /// The directory, as it can copy it.
-        origin: Origin,
-        /// The file system, when it was looked at.
-        file_system: Option<String>,
+        origin: Box<Origin>,
         /// Why it was chosen, when nobody had named it.
-        why: Option<String>,
+        choice: Option<Choice>,
     },
     /// `pg_basebackup`.
     Basebackup(Programs),
@@ -41,13 +40,14 @@ impl Fetcher {
                 return Ok(Fetcher::Basebackup(installed(place, major)?));
             }
             Method::Auto => None,
-            Method::Zfs | Method::Btrfs => None,
+            Method::Zfs => Some(SnapshotDriver::Zfs),
+            Method::Btrfs => Some(SnapshotDriver::Btrfs),
             Method::Reflink => Some(SnapshotDriver::Reflink),
             Method::Copy => Some(SnapshotDriver::Copy),
         };
         let inventory = &place.setup.inventory;
-        let (origin, why) = source.origin(driver, inventory).await?;
-        Ok(Fetcher::Snapshot { origin: origin.skipping(Skip::Volatile), file_system: None, why })
+        let (origin, choice) = source.origin(driver, inventory).await?;
+        Ok(Fetcher::Snapshot { origin: Box::new(origin.skipping(Skip::Volatile)), choice })
     }
 
     /// What it can.
@@ -63,6 +63,8 @@ impl Fetcher {
         match self {
             Fetcher::Basebackup(_) => Method::Basebackup,
             Fetcher::Snapshot { origin, .. } => match origin.driver() {
+                SnapshotDriver::Zfs => Method::Zfs,
+                SnapshotDriver::Btrfs => Method::Btrfs,
                 SnapshotDriver::Reflink => Method::Reflink,
                 SnapshotDriver::Copy => Method::Copy,
             },

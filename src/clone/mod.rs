@@ -31,6 +31,7 @@ mod recipe;
 pub mod settings;
 mod settle;
 mod source;
+mod steps;
 mod still;
 mod thin;
 pub mod worth;

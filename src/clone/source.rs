@@ -11,6 +11,7 @@ use crate::pg::control::ControlError;
 use crate::pg::control_file::ControlFile;
 use crate::pg::version::Major;
 use crate::pg::{Host, Login, Lsn};
+use crate::snapshot::choose::{Choice, choose};
 use crate::snapshot::{Origin, SnapshotDriver, SnapshotError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ pub struct Source {
 }
 
 /// The directory as a driver can copy it, and why that one was chosen.
-type Found = (Origin, Option<String>);
+type Found = (Origin, Option<Choice>);
 
 /// A checkpoint that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -132,12 +133,10 @@ impl Source {
         }
         let found = match driver {
             Some(driver) => (Origin::open(driver, &self.data, inventory).await?, None),
-            None => match Origin::open(SnapshotDriver::Reflink, &self.data, inventory).await {
-                Ok(origin) => (origin, None),
-                Err(error) => {
-                    (Origin::open(SnapshotDriver::Copy, &self.data, inventory).await?, Some(error.to_string()))
-                }
-            },
+            None => {
+                let (origin, choice) = choose(&self.data, inventory).await?;
+                (origin, Some(choice))
+            }
         };
         known().insert(driver, found.clone());
         Ok(found)

@@ -3,7 +3,7 @@
 use super::super::lab::{LIMIT, node};
 use super::lab::{Beats, Disk, Lab, told};
 use pgbench_rs::clone::worth::{Checks, Mark};
-use pgbench_rs::clone::{Base, Method, Mode, Phase, Precooked, Protect, Recipe, Recovery, Resetwal, Source};
+use pgbench_rs::clone::{Base, Method, Mode, Phase, Precooked, Protect, Protocol, Recipe, Recovery, Resetwal, Source};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -81,6 +81,38 @@ async fn servers_share_their_blocks_while_they_are_written_to() {
     let lab = Lab::start_in(&disk.path, nodes).await;
     both_are_cloned(lab, &[recipe(Method::Auto, Protect::Auto, true), recipe(Method::Reflink, Protect::Freeze, false)])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_are_snapshot_while_they_are_written_to() {
+    let Some(disk) = Disk::make("btrfs", 2048) else { return };
+    let nodes = |make: &_| vec![node(make, "a", None, &[]), node(make, "s", Some("a"), &[])];
+    let lab = Lab::start_in(&disk.path, nodes).await;
+    both_are_cloned(lab, &[recipe(Method::Auto, Protect::Auto, true), recipe(Method::Btrfs, Protect::Auto, false)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_a_source_without_fsync_is_taken_while_it_stands_still() {
+    let Some(disk) = Disk::make("btrfs", 2048) else { return };
+    let nodes = |make: &_| vec![node(make, "a", None, &[("fsync", "off")])];
+    let lab = Lab::start_in(&disk.path, nodes).await;
+    let (load, beats, source) = (lab.load("a"), lab.beats("a").await, lab.source("a"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let recipe = recipe(Method::Btrfs, Protect::Auto, true);
+    for name in ["c1", "c2", "c3"] {
+        let mark = Mark::take(&source, Some(&Beats::watermark())).await.expect("a mark");
+        let attempt = lab.attempt(&source, &recipe, name).await;
+        println!("{}", told(&attempt));
+        assert_eq!(attempt.facts.protocol, Some(Protocol::Freeze));
+        assert!(attempt.facts.stood_still.is_some_and(|still| still < LIMIT));
+        let clone = attempt.outcome.unwrap_or_else(|error| panic!("{error}"));
+        let worth = clone.worth(&mark, ALL).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(worth.is_whole() && worth.rows_lost == Some(0), "{worth:?}");
+        assert!(clone.destroy().await.left.is_empty());
+    }
+    drop((load, beats));
+    lab.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
