@@ -15,6 +15,7 @@
 pub mod base;
 pub mod clean;
 pub mod cli;
+pub mod clone;
 pub mod cluster;
 pub mod disk;
 pub mod driver;
@@ -33,4 +34,5 @@ pub mod run;
 pub mod sampler;
 pub mod scenario;
 pub mod sink;
+pub mod snapshot;
 pub mod workload;

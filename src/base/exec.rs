@@ -30,12 +30,13 @@ pub struct Command {
     input: Option<Vec<u8>>,
     limit: Duration,
     variables: Vec<(OsString, OsString)>,
+    end: bool,
 }
 
 /// What a command that succeeded printed.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// Its standard output, at most 1 MiB.
+    /// Its standard output, at most 1 MiB from its beginning; see [`Command::keep_the_end`].
     pub stdout: String,
     /// How long it ran.
     pub took: Duration,
@@ -84,7 +85,8 @@ fn shown(stderr: &str) -> String {
 impl Command {
     /// A command without arguments that may run for `limit`.
     pub fn new(program: impl Into<PathBuf>, limit: Duration) -> Self {
-        Command { program: program.into(), args: Vec::new(), user: None, input: None, limit, variables: Vec::new() }
+        let (args, variables, program) = (Vec::new(), Vec::new(), program.into());
+        Command { program, args, user: None, input: None, limit, variables, end: false }
     }
 
     /// Adds an argument.
@@ -122,9 +124,21 @@ impl Command {
         self
     }
 
+    /// Of a long standard output, keeps the end instead of the beginning.
+    #[must_use]
+    pub fn keep_the_end(mut self) -> Self {
+        self.end = true;
+        self
+    }
+
     /// Runs it, in `/`, in the C locale and without any `PG…` variable of the environment. When the
     /// returned future is dropped, the command is killed.
     pub async fn run(&self, inventory: &Arc<Inventory>) -> Result<Output, CommandError> {
+        self.run_to_status(&[0], inventory).await
+    }
+
+    /// The same, when other exit statuses than 0 are no failure either.
+    pub async fn run_to_status(&self, good: &[i32], inventory: &Arc<Inventory>) -> Result<Output, CommandError> {
         let began = Instant::now();
         let start = |source| CommandError::Start { argv: self.argv(), source };
         let mut running = Running::start(self, inventory).await.map_err(start)?;
@@ -134,7 +148,10 @@ impl Command {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let finish = async {
             let (_, _, status) = tokio::join!(
-                read(out, &mut stdout, |kept| kept.truncate(STDOUT_MAX)),
+                read(out, &mut stdout, |kept| match self.end {
+                    true => drop(kept.drain(..kept.len().saturating_sub(STDOUT_MAX))),
+                    false => kept.truncate(STDOUT_MAX),
+                }),
                 read(err, &mut stderr, |kept| drop(kept.drain(..kept.len().saturating_sub(STDERR_TAIL)))),
                 running.child.wait()
             );
@@ -145,7 +162,7 @@ impl Command {
         let stderr = || String::from_utf8_lossy(&stderr).into_owned();
         match status {
             Err(_) => Err(CommandError::Timeout { argv: self.argv(), limit: self.limit, stderr: stderr() }),
-            Ok(Some(status)) if status.success() => {
+            Ok(Some(status)) if status.code().is_some_and(|code| good.contains(&code)) => {
                 Ok(Output { stdout: String::from_utf8_lossy(&stdout).into_owned(), took: began.elapsed() })
             }
             Ok(status) => {

@@ -104,6 +104,20 @@ pub enum Thing {
         /// Where.
         path: PathBuf,
     },
+    /// A dataset of ZFS or a snapshot of one; it says itself whose it is ([`super::zfs::RUN`]).
+    Dataset {
+        /// Its name.
+        name: String,
+        /// Where it is mounted, or the clone of it; in a directory of the run.
+        path: PathBuf,
+    },
+    /// A pool of ZFS in a file of the run's own; it says itself whose it is.
+    Pool {
+        /// Its name.
+        name: String,
+        /// Where it is mounted, in a directory of the run.
+        path: PathBuf,
+    },
     /// A control group of the run's own.
     Cgroup {
         /// Its directory.
@@ -119,6 +133,14 @@ pub enum Thing {
 }
 
 impl Thing {
+    /// Where it is mounted, if it is a file system.
+    pub fn mounted(&self) -> Option<&Path> {
+        match self {
+            Thing::Mount { path } | Thing::Dataset { path, .. } | Thing::Pool { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Whether it is a process, and no directory.
     pub fn is_process(&self) -> bool {
         matches!(self, Thing::Process { .. } | Thing::Command { .. })
@@ -136,6 +158,8 @@ impl fmt::Display for Thing {
             Thing::Namespace { name } => write!(f, "network namespace {name}"),
             Thing::Device { name } => write!(f, "network device {name}"),
             Thing::Mount { path } => write!(f, "mount {}", path.display()),
+            Thing::Dataset { name, .. } => write!(f, "dataset {name}"),
+            Thing::Pool { name, .. } => write!(f, "pool {name}"),
             Thing::Cgroup { path } => write!(f, "control group {}", path.display()),
             Thing::Tables { names, database } => write!(f, "perhaps in {database}: DROP TABLE IF EXISTS {names}"),
         }
@@ -224,6 +248,11 @@ impl Inventory {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.owner.run
     }
 
     /// Names a directory, then creates it (its parent must exist) with our mark in it. Returns its

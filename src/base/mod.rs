@@ -14,6 +14,7 @@ pub mod hunt;
 pub mod index;
 pub mod inventory;
 pub mod mask;
+pub mod mounts;
 pub mod near;
 pub mod proc;
 pub mod ranges;
@@ -23,6 +24,7 @@ pub mod tool;
 pub mod units;
 pub mod user;
 pub mod wait;
+pub mod zfs;
 
 /// Names that a scenario gives to nodes, loads, phases and steps.
 pub type Name = String;

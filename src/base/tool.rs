@@ -34,6 +34,14 @@ pub const UMOUNT: Tool = Tool { program: "umount", package: "mount" };
 pub const LOSETUP: Tool = Tool { program: "losetup", package: "mount" };
 /// Makes a file system.
 pub const MKFS_EXT4: Tool = Tool { program: "mkfs.ext4", package: "e2fsprogs" };
+/// Makes a file system.
+pub const MKFS_BTRFS: Tool = Tool { program: "mkfs.btrfs", package: "btrfs-progs" };
+/// Makes a file system.
+pub const MKFS_XFS: Tool = Tool { program: "mkfs.xfs", package: "xfsprogs" };
+/// Datasets of ZFS.
+pub const ZFS: Tool = Tool { program: "zfs", package: "zfsutils-linux" };
+/// Pools of ZFS.
+pub const ZPOOL: Tool = Tool { program: "zpool", package: "zfsutils-linux" };
 
 /// Why a program did not do its work.
 #[derive(Debug, thiserror::Error)]

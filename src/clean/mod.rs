@@ -3,7 +3,8 @@
 //! Only what an inventory names is touched. A process must match by pid and start time, or run the
 //! named program inside a named directory. A directory must lie where the inventory says it must, be
 //! reached without symbolic links, and bear the run's mark. What belongs to the system (mounts, control
-//! groups, networks) must bear a name of ours, and a mount lie in a directory of the run: see [`system`].
+//! groups, networks) must bear a name of ours, and a mount lie in a directory of the run; a dataset or pool of ZFS
+//! must say in a property of its own that it is the run's: see [`system`].
 
 mod system;
 pub mod watchdog;
@@ -11,8 +12,10 @@ pub mod watchdog;
 use crate::base::hunt::Hunt;
 use crate::base::index::{Index, IndexEntry, copy_of, leave};
 use crate::base::inventory::{Contents, Entry, Estate, Id, Inventory, MARK, Owner, Thing};
+use crate::base::mounts::Mounts;
 use crate::base::proc::{self, Stat};
 use crate::driver::docker::cleanup::{self, Labelled};
+use crate::snapshot;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -43,7 +46,7 @@ pub struct Remains {
     pub directories: Vec<Remaining<PathBuf>>,
     /// Processes that are alive.
     pub processes: Vec<Remaining<Stat>>,
-    /// Mounts, control groups, namespaces and network devices, in order of creation.
+    /// Datasets, pools, mounts, control groups, namespaces and network devices, in order of creation.
     pub others: Vec<Remaining<Thing>>,
     /// What bears the run's label on container engines.
     pub labelled: Vec<Remaining<Labelled>>,
@@ -77,7 +80,7 @@ pub struct Undone {
     pub removed: Vec<PathBuf>,
     /// What was removed from container engines, in words.
     pub labelled: Vec<String>,
-    /// Mounts, control groups, namespaces and network devices that were there and are gone.
+    /// Datasets, pools, mounts, control groups, namespaces and network devices that were there and are gone.
     pub undone: Vec<Thing>,
     /// What could not be undone, and why.
     pub errors: Vec<String>,
@@ -212,7 +215,12 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
             Thing::Labelled { engine } => undo_labelled(engine, contents, &mut undone),
             // The run that made them says why it could not drop them.
             Thing::Tables { .. } => false,
-            Thing::Namespace { .. } | Thing::Device { .. } | Thing::Mount { .. } | Thing::Cgroup { .. } => {
+            Thing::Namespace { .. }
+            | Thing::Device { .. }
+            | Thing::Mount { .. }
+            | Thing::Dataset { .. }
+            | Thing::Pool { .. }
+            | Thing::Cgroup { .. } => {
                 undo_of_system(&entry.thing, contents, left.is_empty(), &mut blocked, &mut undone)
             }
         };
@@ -277,9 +285,7 @@ fn undo_of_system(
         }
         Err(why) => {
             undone.errors.push(format!("{thing} was not undone: {why}"));
-            if let Thing::Mount { path } = thing {
-                blocked.push(path.clone());
-            }
+            blocked.extend(thing.mounted().map(Path::to_owned));
             false
         }
     }
@@ -295,7 +301,7 @@ fn stays(entry: &Entry, contents: &Contents) -> bool {
         Thing::Directory { path, .. } => {
             kept(&|other| matches!(other, Thing::Directory { path: below, .. } if below.starts_with(path)))
         }
-        Thing::Mount { path } => {
+        Thing::Mount { path } | Thing::Dataset { path, .. } | Thing::Pool { path, .. } => {
             let on = |dir: &Path| dir.starts_with(path) || path.starts_with(dir);
             entry.kept || kept(&|other| matches!(other, Thing::Directory { path: dir, .. } if on(dir)))
         }
@@ -332,12 +338,17 @@ pub fn remove(path: &Path, within: &Path, run: &str) -> Result<(), String> {
         Ok(mark) => return Err(format!("its mark {MARK} says it belongs to run {mark}")),
         Err(error) => return Err(said(error)),
     }
+    // What is mounted in it would be emptied with it, whosever it is.
+    let mounts = Mounts::read().map_err(said)?;
+    if let Some(mount) = mounts.at(path).or_else(|| mounts.below(path).next()) {
+        return Err(format!("{} is mounted in it, at {}", mount.source, mount.point.display()));
+    }
     for child in fs::read_dir(path).map_err(said)? {
         let child = child.map_err(said)?;
         if child.file_name() != MARK {
             let child_is_dir = child.file_type().map_err(said)?.is_dir();
             let child = child.path();
-            let removed = if child_is_dir { fs::remove_dir_all(&child) } else { fs::remove_file(&child) };
+            let removed = if child_is_dir { snapshot::remove(&child) } else { fs::remove_file(&child) };
             removed.map_err(|error| format!("{}: {error}", child.display()))?;
         }
     }

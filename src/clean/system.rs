@@ -1,6 +1,8 @@
-//! Undoing what is neither process nor directory: mounts, control groups, network namespaces and devices.
+//! Undoing what is neither process nor directory: datasets, pools, mounts, control groups, network namespaces and
+//! devices.
 
 use crate::base::inventory::{Contents, Entry, Thing};
+use crate::base::zfs::{self, Owner, ZfsError};
 use crate::disk::{cgroup, mount, throttle};
 use crate::net::{lan, namespace};
 use std::path::Path;
@@ -12,6 +14,8 @@ pub(super) fn exists(thing: &Thing) -> bool {
         Thing::Device { name } => lan::device_exists(name),
         Thing::Mount { path } => mount::is_mounted(path),
         Thing::Cgroup { path } => path.exists(),
+        // When nobody answers, it may be.
+        Thing::Dataset { name, .. } | Thing::Pool { name, .. } => !matches!(zfs::owner(name), Ok(Owner::Absent)),
         // Whether they are still there cannot be asked from here.
         Thing::Tables { .. } => true,
         _ => false,
@@ -29,8 +33,20 @@ pub(super) fn undo(thing: &Thing, contents: &Contents) -> Result<(), String> {
         }
         Thing::Mount { path } => mount::unmount(path),
         Thing::Cgroup { path } => cgroup::remove(path),
+        Thing::Dataset { name, .. } => undo_zfs(name, contents, zfs::destroy),
+        Thing::Pool { name, .. } => undo_zfs(name, contents, zfs::destroy_pool),
         other => Err(format!("{other} is nothing of this kind")),
     }
+}
+
+/// Destroys it with `destroy`, unless it is not there any more.
+fn undo_zfs(
+    name: &str,
+    contents: &Contents,
+    destroy: impl FnOnce(&str, &str) -> Result<(), ZfsError>,
+) -> Result<(), String> {
+    let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
+    destroy(name, run).map_err(|error| error.to_string())
 }
 
 fn is_within(path: &Path, contents: &Contents) -> bool {
@@ -55,11 +71,13 @@ pub(super) fn in_order(mut entries: Vec<&Entry>) -> Vec<&Entry> {
     entries.sort_by_key(|entry| match entry.thing {
         Thing::Process { .. } | Thing::Command { .. } => 0,
         Thing::Labelled { .. } | Thing::Tables { .. } => 1,
-        Thing::Mount { .. } => 2,
-        Thing::Cgroup { .. } => 3,
-        Thing::Namespace { .. } => 4,
-        Thing::Device { .. } => 5,
-        Thing::Directory { .. } => 6,
+        Thing::Dataset { .. } => 2,
+        Thing::Pool { .. } => 3,
+        Thing::Mount { .. } => 4,
+        Thing::Cgroup { .. } => 5,
+        Thing::Namespace { .. } => 6,
+        Thing::Device { .. } => 7,
+        Thing::Directory { .. } => 8,
     });
     entries
 }
@@ -80,9 +98,12 @@ mod tests {
             entry(5, Thing::Mount { path: "/w/r/a".into() }),
             entry(6, Thing::Labelled { engine: String::new() }),
             entry(7, Thing::Cgroup { path: "/c/pgbr-1".into() }),
+            entry(8, Thing::Pool { name: "p".into(), path: "/w/r/a".into() }),
+            entry(9, Thing::Dataset { name: "p/d@s".into(), path: "/w/r/b".into() }),
+            entry(10, Thing::Dataset { name: "p/d/s".into(), path: "/w/r/b".into() }),
         ];
         let order: Vec<u64> = in_order(entries.iter().collect()).iter().map(|entry| entry.id).collect();
-        assert_eq!(order, [6, 5, 7, 2, 3, 4, 1]);
+        assert_eq!(order, [6, 10, 9, 8, 5, 7, 2, 3, 4, 1]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::ways::{Ways, WaysSpec};
 use super::{Cluster, Made};
 use crate::base::exec::{Command, CommandError};
 use crate::base::wait::{self, Poll, WaitError};
-use crate::disk::DiskError;
 use crate::disk::mount::{FileSystem, Kind};
+use crate::disk::{DiskError, OwnDisk};
 use crate::driver::files::CopyError;
 use crate::driver::outcome::SignalError;
 use crate::driver::start::{StartError, whole};
@@ -276,10 +276,10 @@ impl Cluster {
         let place = self.place.clone();
         let disk = match spec.disk {
             None => None,
-            Some(size) => {
+            Some(OwnDisk { size, format }) => {
                 let path = dir.join("disk");
                 place.data_directory(&path).map_err(io_at(&path))?;
-                let disk = FileSystem::mount(&place.setup.inventory, &path, size).await?;
+                let disk = FileSystem::mount(&place.setup.inventory, &path, size.0, format).await?;
                 if let Kind::Memory { why } = disk.kind() {
                     self.in_memory.push((spec.name.clone(), why.clone()));
                 }

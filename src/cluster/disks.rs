@@ -85,7 +85,7 @@ impl Node {
     pub async fn slow_disk(&self, write: Option<u64>, read: Option<u64>) -> Result<(), NodeDiskError> {
         let disk = self.disk()?;
         let mut state = disk.state.lock().await;
-        let cgroup = match self.server() {
+        let cgroup = match &**self.server() {
             Server::Process(server) => match &state.own {
                 Some(own) => own.clone(),
                 None => {

@@ -155,7 +155,7 @@ impl Cluster {
     /// The packet filter of a node's namespace.
     async fn filter(&self, node: &Node) -> Result<Arc<Filter>, NetworkError> {
         let shared = || NetworkError::Shared(node.name.clone());
-        match (&self.network.kind, node.server()) {
+        match (&self.network.kind, &**node.server()) {
             (Kind::Lan { attached, .. }, _) => {
                 let attached = attached.get(&node.name).ok_or_else(shared)?;
                 let new = || Arc::new(Filter::new(attached.ns.clone(), self.place.setup.inventory.clone()));
@@ -168,7 +168,7 @@ impl Cluster {
 
     /// Pulls the plug of a node's network.
     pub async fn unplug(&self, node: &Node) -> Result<(), NetworkError> {
-        match (&self.network.kind, node.server()) {
+        match (&self.network.kind, &**node.server()) {
             (Kind::Lan { attached, .. }, _) if attached.contains_key(&node.name) => {
                 Ok(attached[&node.name].down().await?)
             }
@@ -179,7 +179,7 @@ impl Cluster {
 
     /// Plugs it in again.
     pub async fn replug(&self, node: &Node) -> Result<(), NetworkError> {
-        match (&self.network.kind, node.server()) {
+        match (&self.network.kind, &**node.server()) {
             (Kind::Lan { attached, .. }, _) if attached.contains_key(&node.name) => {
                 Ok(attached[&node.name].up().await?)
             }

@@ -2,6 +2,7 @@
 
 use super::disks::Disk;
 use crate::base::units::Size;
+use crate::disk::OwnDisk;
 use crate::driver::docker::stats::Stats;
 use crate::driver::docker::{Engine, Limits};
 use crate::driver::outcome::{Killed, Proof, SignalError, Stopped};
@@ -11,6 +12,7 @@ use crate::pg::control::ControlError;
 use crate::pg::{Host, Lsn, conf};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -41,8 +43,8 @@ pub struct NodeSpec {
     pub make: Make,
     /// What its container may use.
     pub limits: Limits,
-    /// Size of a file system of its own.
-    pub disk: Option<u64>,
+    /// A file system of its own.
+    pub disk: Option<OwnDisk>,
 }
 
 /// A node of a running cluster. All methods may be called at the same time.
@@ -63,7 +65,7 @@ pub struct Node {
     /// Its data directory, as its server sees it; empty of a server that somebody else runs.
     pub dir: PathBuf,
     files: Files,
-    server: Server,
+    server: Arc<Server>,
     pub(super) disk: Option<Disk>,
     fenced: AtomicBool,
 }
@@ -111,7 +113,7 @@ impl Node {
             host: server.host().clone(),
             dir: files.dir().to_owned(),
             files,
-            server,
+            server: Arc::new(server),
             disk,
             fenced: AtomicBool::new(false),
         }
@@ -122,7 +124,8 @@ impl Node {
         &self.files
     }
 
-    pub(super) fn server(&self) -> &Server {
+    /// Its server, for whoever works on it as one and not as a node: to be cloned, it may have to stand still.
+    pub fn server(&self) -> &Arc<Server> {
         &self.server
     }
 

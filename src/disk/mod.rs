@@ -3,10 +3,14 @@
 
 pub mod ballast;
 pub mod cgroup;
+pub mod format;
 pub mod mount;
+mod pool;
 pub mod throttle;
 
 use crate::base::tool::ToolError;
+use crate::base::zfs::ZfsError;
+pub use format::{Format, OwnDisk};
 use std::io;
 use std::path::PathBuf;
 
@@ -16,6 +20,9 @@ pub enum DiskError {
     /// A program is missing or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// ZFS refused.
+    #[error(transparent)]
+    Zfs(#[from] ZfsError),
     /// A file of the system, or the inventory.
     #[error("{}: {source}", path.display())]
     Io {

@@ -1,20 +1,23 @@
-//! A file system of a node's own, of a size that is known: ext4 in a file, through a loop device; in memory
-//! where there are no loop devices.
+//! A file system of a node's own, of a size that is known: in a file, through a loop device or as a pool of ZFS; ext4 in
+//! memory where there are no loop devices.
 //!
 //! ```text
 //! <trial>/<node>        the mount, at a directory that exists
 //! <trial>/<node>.img    the file that holds it; sparse, so it takes only the room that was written to
 //! ```
 //!
-//! The size is that of the device: ext4 takes some for itself. Nothing is reserved for root.
+//! The size is that of the device: the file system takes some for itself.
 
 use super::ballast::Ballast;
-use super::{DiskError, aside};
+use super::format::{Format, Recipe};
+use super::{DiskError, aside, pool};
 use crate::base::inventory::{Id, Inventory, Thing};
-use crate::base::tool::{LOSETUP, MKFS_EXT4, MOUNT, UMOUNT};
+use crate::base::mounts::Mounts;
+use crate::base::tool::{LOSETUP, MOUNT, UMOUNT};
+use crate::base::units::Size;
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +44,13 @@ pub enum Kind {
         /// The file.
         image: PathBuf,
     },
+    /// On disk, a pool of ZFS in this file.
+    Pool {
+        /// The file.
+        image: PathBuf,
+        /// Its name.
+        name: String,
+    },
     /// In memory: it can be filled, but flushing it costs nothing and its speed cannot be limited.
     Memory {
         /// Why it is not on disk.
@@ -49,29 +59,53 @@ pub enum Kind {
 }
 
 impl FileSystem {
-    /// Makes one of `size` bytes and mounts it at the directory `path`, which must exist, lie in a directory
-    /// of the run, and keeps its owner and mode. On disk, or in memory where there are no loop devices. When
-    /// it fails, nothing of it is left.
-    pub async fn mount(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<FileSystem, DiskError> {
-        FileSystem::made(inventory, path, async |path| match on_disk(inventory, path, size).await? {
+    /// Makes one of `format` of `size` bytes and mounts it at the directory `path`, which must exist, lie in a directory
+    /// of the run, and keeps its owner and mode. On disk, or in memory where there are no loop devices and ext4 is asked
+    /// for. When it fails, nothing of it is left.
+    pub async fn mount(
+        inventory: &Arc<Inventory>,
+        path: &Path,
+        size: u64,
+        format: Format,
+    ) -> Result<FileSystem, DiskError> {
+        let least = format.least();
+        if size < least.0 {
+            let what = format!("{} is too small for {format}, which needs {least}", Size(size));
+            return Err(DiskError::Impossible { what, hint: "give the node a larger disk" });
+        }
+        let Some(recipe) = format.recipe() else {
+            let pool = pool::name(inventory, path).await?;
+            return FileSystem::made(inventory, path, Some(&pool), async |path| {
+                let (image, name) = (image_at(path), pool.clone());
+                pool::make(inventory, &name, path, &image, size).await.map(|()| Kind::Pool { image, name })
+            })
+            .await;
+        };
+        FileSystem::made(inventory, path, None, async |path| match on_disk(inventory, path, size, recipe).await? {
             Ok(image) => Ok(Kind::Loop { image }),
-            Err(why) => in_memory(inventory, path, size).await.map(|()| Kind::Memory { why }),
+            Err(why) if format == Format::Ext4 => in_memory(inventory, path, size).await.map(|()| Kind::Memory { why }),
+            Err(why) => {
+                let hint = "run as root on a kernel with loop devices and this file system";
+                Err(DiskError::Impossible { what: format!("{format} cannot be mounted: {why}"), hint })
+            }
         })
         .await
     }
 
-    /// The same in memory, whatever the machine offers.
+    /// ext4's stand-in in memory, whatever the machine offers.
     pub async fn in_memory(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<FileSystem, DiskError> {
         let why = "it was asked for".to_owned();
-        FileSystem::made(inventory, path, async |path| {
+        FileSystem::made(inventory, path, None, async |path| {
             in_memory(inventory, path, size).await.map(|()| Kind::Memory { why })
         })
         .await
     }
 
+    /// Names it in the inventory, `pool` if it is one, and makes it.
     async fn made(
         inventory: &Arc<Inventory>,
         path: &Path,
+        pool: Option<&str>,
         make: impl AsyncFnOnce(&Path) -> Result<Kind, DiskError>,
     ) -> Result<FileSystem, DiskError> {
         let path = fs::canonicalize(path).map_err(DiskError::io(path))?;
@@ -80,16 +114,19 @@ impl FileSystem {
             let hint = "unmount it, or name another work directory with --work DIR";
             return Err(DiskError::Impossible { what: format!("{} is a mount already", path.display()), hint });
         }
-        let thing = Thing::Mount { path: path.clone() };
+        let thing = match pool {
+            Some(name) => Thing::Pool { name: name.to_owned(), path: path.clone() },
+            None => Thing::Mount { path: path.clone() },
+        };
         let entry = inventory.thing(thing).map_err(DiskError::io(inventory.path()))?;
-        let kind = make(&path).await.and_then(|kind| {
-            std::os::unix::fs::chown(&path, Some(before.uid()), Some(before.gid())).map_err(DiskError::io(&path))?;
-            let mode = fs::Permissions::from_mode(before.mode() & 0o7777);
-            fs::set_permissions(&path, mode).map_err(DiskError::io(&path))?;
-            Ok(kind)
-        });
-        match kind {
-            Ok(kind) => Ok(FileSystem { path, kind, entry, inventory: inventory.clone() }),
+        match make(&path).await {
+            Ok(kind) => {
+                let made = FileSystem { path, kind, entry, inventory: inventory.clone() };
+                match as_before(&made.path, &before) {
+                    Ok(()) => Ok(made),
+                    Err(error) => made.unmount().await.and(Err(error)),
+                }
+            }
             Err(error) => {
                 // An entry of the inventory too many does no harm.
                 if unmount(&path).is_ok() {
@@ -115,28 +152,55 @@ impl FileSystem {
         Ballast::fill(&self.path, leave).await
     }
 
-    /// Unmounts it, whoever may still have a file open there, and removes its file.
+    /// Unmounts it, whoever may still have a file open there, and removes its file. A pool of ZFS goes only when nobody
+    /// has.
     pub async fn unmount(&self) -> Result<(), DiskError> {
         let path = self.path.clone();
-        aside(&self.path, move || unmount(&path).map_err(DiskError::Left)).await?;
-        if let Kind::Loop { image } = &self.kind {
+        match &self.kind {
+            Kind::Pool { name, .. } => pool::destroy(&self.inventory, &path, name).await?,
+            Kind::Loop { .. } | Kind::Memory { .. } => {
+                aside(&self.path, move || unmount(&path).map_err(DiskError::Left)).await?;
+            }
+        }
+        if let Kind::Loop { image } | Kind::Pool { image, .. } = &self.kind {
             absent(image)?;
         }
         self.inventory.gone(self.entry).map_err(DiskError::io(self.inventory.path()))
     }
 }
 
-/// The file that it was made in, or why that could not be mounted.
-async fn on_disk(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result<Result<PathBuf, String>, DiskError> {
+/// Gives what is mounted at `path` the owner and mode of the directory below it.
+fn as_before(path: &Path, before: &Metadata) -> Result<(), DiskError> {
+    std::os::unix::fs::chown(path, Some(before.uid()), Some(before.gid())).map_err(DiskError::io(path))?;
+    let mode = fs::Permissions::from_mode(before.mode() & 0o7777);
+    fs::set_permissions(path, mode).map_err(DiskError::io(path))
+}
+
+fn image_at(path: &Path) -> PathBuf {
     let mut image = OsString::from(path);
     image.push(".img");
-    let image = PathBuf::from(image);
-    let file = File::options().write(true).create_new(true).open(&image).map_err(DiskError::io(&image))?;
+    PathBuf::from(image)
+}
+
+/// A new file of that size, which takes no room yet.
+pub(super) fn sparse(image: &Path, size: u64) -> Result<(), DiskError> {
+    let file = File::options().write(true).create_new(true).open(image).map_err(DiskError::io(image))?;
+    file.set_len(size).map_err(DiskError::io(image))
+}
+
+/// The file that it was made in, or why that could not be mounted.
+async fn on_disk(
+    inventory: &Arc<Inventory>,
+    path: &Path,
+    size: u64,
+    recipe: Recipe,
+) -> Result<Result<PathBuf, String>, DiskError> {
+    let image = image_at(path);
+    sparse(&image, size)?;
     let made = async {
-        file.set_len(size).map_err(DiskError::io(&image))?;
-        let quiet = ["-q", "-F", "-m", "0"].map(OsString::from);
-        MKFS_EXT4.run(quiet.into_iter().chain([image.clone().into()]), inventory).await?;
-        let options = ["-o", "loop,noinit_itable"].map(OsString::from);
+        let args = recipe.args.iter().map(OsString::from);
+        recipe.tool.run(args.chain([image.clone().into()]), inventory).await?;
+        let options = ["-o", recipe.options].map(OsString::from);
         Ok(MOUNT.run(options.into_iter().chain([image.clone().into(), path.into()]), inventory).await)
     };
     match made.await {
@@ -152,7 +216,7 @@ async fn in_memory(inventory: &Arc<Inventory>, path: &Path, size: u64) -> Result
     Ok(())
 }
 
-fn absent(file: &Path) -> Result<(), DiskError> {
+pub(super) fn absent(file: &Path) -> Result<(), DiskError> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DiskError::io(file)(error)),
         _ => Ok(()),
@@ -164,27 +228,9 @@ pub fn is_mounted(path: &Path) -> bool {
     source(path).is_some()
 }
 
-/// What is mounted at `path`, as `/proc/self/mountinfo` names it: a loop device, or any word.
+/// What is mounted at `path`: a loop device, or any word.
 fn source(path: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    source_in(&text, path)
-}
-
-fn source_in(mountinfo: &str, path: &Path) -> Option<PathBuf> {
-    // Later lines lie on top of earlier ones.
-    mountinfo.lines().rev().find_map(|line| {
-        let (at, what) = line.split_once(" - ")?;
-        let at = at.split(' ').nth(4)?;
-        let what = what.split(' ').nth(1)?;
-        (PathBuf::from(plain(at)) == path).then(|| PathBuf::from(plain(what)))
-    })
-}
-
-/// The kernel writes blanks, tabs, line ends and backslashes in octal.
-fn plain(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant))
+    Mounts::read().ok()?.at(path).map(|mount| PathBuf::from(&mount.source))
 }
 
 /// Unmounts what is mounted at `path`; when it stays in use, lets it go as soon as nobody uses it any more.
@@ -230,16 +276,6 @@ pub(super) fn reserve(file: &File, offset: u64, length: u64) -> nix::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_what_is_on_top() {
-        let text = "28 1 254:0 / / rw - ext4 /dev/vda rw\n\
-                    90 28 7:1 / /w/a\\040b rw,relatime shared:7 - ext4 /dev/loop1 rw\n\
-                    91 90 0:40 / /w/a\\040b rw - tmpfs pgbench-rs rw,size=1024k\n";
-        assert_eq!(source_in(text, Path::new("/w/a b")), Some("pgbench-rs".into()));
-        assert_eq!(source_in(text, Path::new("/w/a")), None);
-        assert_eq!(source_in(text, Path::new("/")), Some("/dev/vda".into()));
-    }
 
     #[test]
     fn nothing_mounted_is_fine() {

@@ -10,7 +10,7 @@ use crate::base::exec::CommandError;
 use crate::net::lan::Attached;
 use crate::pg::conninfo::ConninfoError;
 use crate::pg::control;
-use crate::pg::programs::Programs;
+use crate::pg::programs::{Programs, ProgramsError};
 use crate::pg::version::{Major, Version};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,9 @@ pub enum MakeError {
         /// What is wrong with it.
         source: ConninfoError,
     },
+    /// There are no programs of its version on this machine.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
     /// There is nothing to make of a server that somebody else runs.
     #[error("a data directory of somebody else's server is not made here")]
     NotOurs,

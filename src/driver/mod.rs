@@ -241,6 +241,11 @@ impl Workplace {
         }
     }
 
+    /// The id of the user whom servers run as.
+    pub fn uid(&self) -> u32 {
+        self.setup.user.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |user| user.uid)
+    }
+
     /// The run's work directory.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -296,6 +301,11 @@ impl Workplace {
         }
         Ok(())
     }
+}
+
+/// Settings as arguments of a server's command line, where they go over all files.
+fn arguments(settings: &[(String, String)]) -> impl Iterator<Item = String> {
+    settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")])
 }
 
 /// Lets everybody pass through a directory, whatever the umask, but not look around in it.

@@ -46,6 +46,8 @@ pub struct ProcessServer {
     pub(super) ns: Option<NetNs>,
     /// The control group that limits it, if one does.
     cgroup: Mutex<Option<Arc<Cgroup>>>,
+    /// Settings of its command line.
+    settings: Vec<(String, String)>,
     _port: Option<Port>,
 }
 
@@ -111,8 +113,26 @@ impl ProcessServer {
             own_end: OnceLock::new(),
             ns: lan.map(|lan| lan.ns.clone()),
             cgroup: Mutex::new(None),
+            settings: Vec::new(),
             _port: port,
         })
+    }
+
+    /// The same with settings on its command line; see [`Server::with`](super::Server::with).
+    pub(super) fn with(mut self, settings: Vec<(String, String)>, host: Option<Host>) -> ProcessServer {
+        self.settings = settings;
+        self.host = host.unwrap_or(self.host.clone());
+        self
+    }
+
+    /// Whether all that it needs stands on its command line.
+    pub(super) fn on_command_line(&self) -> bool {
+        !self.settings.is_empty()
+    }
+
+    /// The arguments of its command line beside the data directory.
+    pub(super) fn arguments(&self) -> impl Iterator<Item = String> {
+        super::arguments(&self.settings)
     }
 
     /// The node's name.

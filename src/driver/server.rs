@@ -5,12 +5,12 @@ use super::docker::ContainerServer;
 use super::external::ExternalServer;
 use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::process::ProcessServer;
-use super::start::StartError;
+use super::start::{StartError, Step};
 use crate::pg::Host;
 use crate::pg::control::{ControlData, ControlError};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which processes of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +111,33 @@ impl Server {
         }
     }
 
+    /// The same with settings on its command line, over those of all files, and perhaps reached in another way than
+    /// over TCP with the run's password. Of somebody else's server nothing changes.
+    ///
+    /// How far its start has come is then read from its `postmaster.pid`, instead of being asked.
+    #[must_use]
+    pub fn with(self, settings: Vec<(String, String)>, host: Option<Host>) -> Server {
+        match self {
+            Server::Process(server) => Server::Process(server.with(settings, host)),
+            Server::Container(server) => Server::Container(server.with(settings, host)),
+            Server::External(server) => Server::External(server),
+        }
+    }
+
     /// Starts the server and waits until a login gets a row. Returns how long that took.
     ///
     /// When it fails, nothing of the server is left running.
     pub async fn start(&self) -> Result<Duration, StartError> {
+        let began = Instant::now();
+        self.start_by_steps(|_| {}).await.map(|()| began.elapsed())
+    }
+
+    /// The same; `told` is told when each step begins.
+    pub async fn start_by_steps(&self, told: impl Fn(Step)) -> Result<(), StartError> {
         match self {
-            Server::Process(server) => server.start().await,
-            Server::Container(server) => server.start().await,
-            Server::External(server) => server.start().await,
+            Server::Process(server) => server.start(told).await,
+            Server::Container(server) => server.start_by_steps(told).await,
+            Server::External(server) => server.start().await.map(drop),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::base::exec::{in_words, plain_environment};
 use crate::base::wait::{self, Poll, WaitError};
 use crate::pg::Host;
 use crate::pg::connect::connect;
+use crate::pg::pidfile::Pidfile;
 use nix::sys::signal::Signal;
 use std::convert::Infallible;
 use std::fmt;
@@ -15,7 +16,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time between two attempts to log in.
@@ -76,11 +77,24 @@ impl StartError {
     }
 }
 
+/// A step of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Its container is created.
+    Create,
+    /// Its container is started.
+    Launch,
+    /// Its program runs, and does not accept connections yet.
+    Accept,
+    /// It accepts connections, and no login has got a row yet. Only told where `postmaster.pid` can be looked at.
+    Row,
+}
+
 impl ProcessServer {
-    /// Starts the server and waits until a login gets a row. Returns how long that took.
+    /// Starts the server and waits until a login gets a row; `told` is told when each step begins.
     ///
     /// When it fails, nothing of the server is left running.
-    pub async fn start(&self) -> Result<Duration, StartError> {
+    pub(super) async fn start(&self, told: impl Fn(Step)) -> Result<(), StartError> {
         let _one_start = self.starting.lock().await;
         let began = Instant::now();
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
@@ -90,17 +104,19 @@ impl ProcessServer {
         }
         // What outlived an earlier postmaster would hold its shared memory, and the start would fail.
         self.end_leftovers().await.map_err(|left| error(left.to_string()))?;
+        let pidfile = self.on_command_line().then(|| Pid::before_start(&self.data));
+        told(Step::Accept);
         let running = self.spawn().await.map_err(|source| error(format!("cannot run it: {source}")))?;
         let ready = tokio::select! {
             status = running.child.wait() => {
                 Err(status.map_or("the server ended".to_owned(), |status| format!("the server {}", in_words(status))))
             }
-            ready = accepts_login(&self.host, &self.place) => ready,
+            ready = accepts_login(&self.host, &self.place, pidfile.as_ref(), told) => ready,
         };
         match ready {
             Ok(()) => {
                 running.ready.store(true, Ordering::Relaxed);
-                Ok(began.elapsed())
+                Ok(())
             }
             Err(status) => {
                 let error = error(status);
@@ -116,7 +132,7 @@ impl ProcessServer {
         let setup = &self.place.setup;
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(self.programs.path("postgres"));
-        command.arg("-D").arg(&self.data).current_dir(&self.data).stdin(Stdio::null());
+        command.arg("-D").arg(&self.data).args(self.arguments()).current_dir(&self.data).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         plain_environment(&mut command);
         if let Some(cgroup) = self.cgroup() {
@@ -137,10 +153,50 @@ impl ProcessServer {
     }
 }
 
-/// Waits until a login gets a row, at most as long as a server of the run may take to start.
-pub(super) async fn accepts_login(host: &Host, place: &Workplace) -> Result<(), String> {
+/// A server's `postmaster.pid`, where it can be looked at.
+pub(super) struct Pid {
+    path: PathBuf,
+    /// What an earlier server left there.
+    stale: Option<String>,
+}
+
+impl Pid {
+    /// That in `data`, on which no server runs.
+    pub(super) fn before_start(data: &Path) -> Pid {
+        let path = data.join("postmaster.pid");
+        let stale = fs::read_to_string(&path).ok();
+        Pid { path, stale }
+    }
+
+    /// Whether the server accepts connections, else how far it has come.
+    fn accepts(&self) -> Result<(), String> {
+        let text = fs::read_to_string(&self.path).map_err(|error| error.to_string())?;
+        match Pidfile::parse(&text) {
+            Some(file) if file.accepts() && self.stale.as_ref() != Some(&text) => Ok(()),
+            file => Err(file.and_then(|file| file.status).unwrap_or("starting").to_owned()),
+        }
+    }
+}
+
+/// Waits until a login gets a row, at most as long as a server of the run may take to start. Where `pidfile` can be
+/// looked at, nobody knocks before it says that connections are accepted: each login is a process of the server's, which
+/// may have better to do.
+pub(super) async fn accepts_login(
+    host: &Host,
+    place: &Workplace,
+    pidfile: Option<&Pid>,
+    told: impl Fn(Step),
+) -> Result<(), String> {
     let login = place.login("pgbench-rs start");
+    let accepts = AtomicBool::new(false);
     let look = || async {
+        if let Some(pidfile) = pidfile.filter(|_| !accepts.load(Ordering::Relaxed)) {
+            if let Err(status) = pidfile.accepts() {
+                return Poll::not_yet(status);
+            }
+            accepts.store(true, Ordering::Relaxed);
+            told(Step::Row);
+        }
         let client = match connect(host, &login, ATTEMPT).await {
             Ok(client) => client,
             Err(error) => return Poll::not_yet(whole(&error)),

@@ -1,5 +1,6 @@
 //! The server's helper programs that work on a data directory no server runs on.
 
+use super::control_file::ControlFile;
 use super::lsn::Lsn;
 use super::programs::Programs;
 use crate::base::exec::{Command, CommandError};
@@ -92,49 +93,32 @@ pub enum ControlError {
     },
 }
 
+/// How long removing the WAL may take; there may be very much of it.
+const RESETWAL_LIMIT: Duration = Duration::from_secs(600);
+
+/// Throws away the WAL of a data directory and lets its server start without recovery, whatever is lost by that. Unsafe
+/// unless the server was shut down in order, and of no use then.
+pub async fn resetwal(
+    programs: &Programs,
+    user: Option<&User>,
+    dir: &Path,
+    inventory: &Arc<Inventory>,
+) -> Result<(), CommandError> {
+    let command = Command::new(programs.path("pg_resetwal"), RESETWAL_LIMIT).args(["-f", "-D"]).arg(dir).user(user);
+    command.run(inventory).await.map(drop)
+}
+
 /// Where the control file lies in a data directory.
 pub const CONTROL_FILE: &str = "global/pg_control";
-/// The versions of the control file's layout that are known (`PG_CONTROL_VERSION`), of PostgreSQL 13 to 18: in
-/// all of them what is read here lies at the same places.
-const LAYOUTS: [u32; 3] = [1300, 1700, 1800];
-/// `DBState` in words, as `pg_controldata` prints them.
-const STATES: [&str; 7] = [
-    "starting up",
-    "shut down",
-    "shut down in recovery",
-    "shutting down",
-    "in crash recovery",
-    "in archive recovery",
-    "in production",
-];
-
 /// Reads the control file of a data directory without `pg_controldata`, for servers whose programs are not on
 /// this machine. The file must have been written by a machine of the same byte order.
 pub fn read_control_file(dir: &Path) -> Result<ControlData, ControlError> {
-    let path = dir.join(CONTROL_FILE);
-    let bytes = std::fs::read(&path).map_err(|source| ControlError::Io { path: path.clone(), source })?;
-    decode(&bytes).map_err(|why| ControlError::Unknown { path, why })
+    ControlFile::read(dir).map(ControlData::from)
 }
 
 /// What the bytes of a control file say, else what is wrong with them.
-///
-/// `ControlFileData` (`pg_control.h`): `system_identifier`, `pg_control_version` at 8, `state` at 16, `checkPoint`
-/// at 32, and from 40 on the checkpoint itself, in which `ThisTimeLineID` follows `redo`.
 pub fn decode(bytes: &[u8]) -> Result<ControlData, String> {
-    let short = || format!("it is only {} bytes long", bytes.len());
-    let u32_at = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let u64_at = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    let layout = u32_at(8).ok_or_else(short)?;
-    if !LAYOUTS.contains(&layout) {
-        return Err(format!("version {layout} of its layout is not known"));
-    }
-    let state = u32_at(16).ok_or_else(short)?;
-    let known = usize::try_from(state).ok().and_then(|state| STATES.get(state));
-    Ok(ControlData {
-        state: (*known.ok_or_else(|| format!("state {state} is not known"))?).to_owned(),
-        checkpoint: Lsn(u64_at(32).ok_or_else(short)?),
-        timeline: u32_at(48).ok_or_else(short)?,
-    })
+    ControlFile::decode(bytes).map(ControlData::from)
 }
 
 /// Reads the control file of a data directory.
@@ -175,22 +159,5 @@ mod tests {
         let data = parse(printed).unwrap();
         assert_eq!((data.checkpoint, data.timeline, data.is_shut_down()), (Lsn(0x300_0028), 2, true));
         assert_eq!(parse("Database cluster state: in production"), Err("Latest checkpoint location"));
-    }
-
-    #[test]
-    fn reads_the_file_itself() {
-        let mut bytes = vec![0; 512];
-        bytes[8..12].copy_from_slice(&1700u32.to_ne_bytes());
-        bytes[16..20].copy_from_slice(&2u32.to_ne_bytes());
-        bytes[32..40].copy_from_slice(&0x300_0028u64.to_ne_bytes());
-        bytes[48..52].copy_from_slice(&2u32.to_ne_bytes());
-        let data = decode(&bytes).unwrap();
-        assert_eq!(
-            (data.state.as_str(), data.checkpoint, data.timeline),
-            ("shut down in recovery", Lsn(0x300_0028), 2)
-        );
-        assert_eq!(decode(&bytes[..40]), Err("it is only 40 bytes long".to_owned()));
-        bytes[8..12].copy_from_slice(&1201u32.to_ne_bytes());
-        assert_eq!(decode(&bytes), Err("version 1201 of its layout is not known".to_owned()));
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn limits(node: &NodePlan) -> String {
     add("memory", limits.memory.map(|size| size.to_string()));
     add("cpus", limits.cpus.map(|cpus| cpus.to_string()));
     add("shm_size", limits.shm_size.map(|size| size.to_string()));
-    add("a disk of", node.disk.map(|size| size.to_string()));
+    add("a disk of", node.disk.map(|disk| disk.to_string()));
     words
 }
 

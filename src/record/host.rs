@@ -1,5 +1,6 @@
 //! What is known of the machine that a run ran on. A fact that the system does not tell is absent.
 
+use crate::base::mounts::Mounts;
 use serde::{Deserialize, Serialize};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ pub fn facts(work: &Path) -> Facts {
             let kilobytes: u64 = value_of(&text, "MemTotal", ':')?.strip_suffix(" kB")?.parse().ok()?;
             Some(kilobytes * 1024)
         }),
-        work_file_system: line("/proc/self/mountinfo").and_then(|text| file_system(&text, &whole)),
+        work_file_system: Mounts::read().ok().and_then(|mounts| file_system(&mounts, &whole)),
         work: work.to_owned(),
     }
 }
@@ -51,17 +52,10 @@ fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
     Some(value.trim().trim_matches('"').to_owned())
 }
 
-/// The file system of an absolute path, by `mountinfo` (proc(5)): that of the longest mount point above it; of equal
-/// ones the last, which covers the others.
-fn file_system(mountinfo: &str, path: &Path) -> Option<String> {
-    let mounts = mountinfo.lines().filter_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let point = before.split(' ').nth(4)?.replace("\\040", " ");
-        let mut after = after.split(' ');
-        let (kind, device) = (after.next()?, after.next()?);
-        path.starts_with(&point).then(|| (point.len(), format!("{kind} ({device} on {point})")))
-    });
-    mounts.max_by_key(|(length, _)| *length).map(|(_, text)| text)
+/// The file system of an absolute path.
+fn file_system(mounts: &Mounts, path: &Path) -> Option<String> {
+    let mount = mounts.over(path)?;
+    Some(format!("{} ({} on {})", mount.kind, mount.source, mount.point.display()))
 }
 
 #[cfg(test)]
@@ -74,7 +68,7 @@ mod tests {
             22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
             30 22 0:26 / /tmp rw - tmpfs tmpfs rw,size=1g\n\
             31 30 7:0 / /tmp/my\\040disk rw - btrfs /dev/loop0 rw\n";
-        let at = |path: &str| file_system(mountinfo, Path::new(path)).unwrap();
+        let at = |path: &str| file_system(&Mounts::parse(mountinfo), Path::new(path)).unwrap();
         assert_eq!(at("/var/tmp"), "ext4 (/dev/vda on /)");
         assert_eq!(at("/tmp/x"), "tmpfs (tmpfs on /tmp)");
         assert_eq!(at("/tmp/my disk/x"), "btrfs (/dev/loop0 on /tmp/my disk)");

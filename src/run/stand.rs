@@ -87,6 +87,6 @@ fn spec(node: NodePlan, make: Make) -> NodeSpec {
         dir: node.dir,
         make,
         limits: node.limits,
-        disk: node.disk.map(|size| size.0),
+        disk: node.disk,
     }
 }

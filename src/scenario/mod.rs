@@ -27,6 +27,7 @@ use crate::base::{
     Name,
     units::{Size, Time},
 };
+use crate::disk::OwnDisk;
 use crate::driver::Driver;
 use crate::fault::Fault;
 use crate::manager::Manager;
@@ -150,9 +151,9 @@ pub struct Node {
     /// Size of its container's `/dev/shm`.
     #[serde(default)]
     pub shm_size: Option<Size>,
-    /// Size of a file system of its own for its data directory, so that it can be filled or slowed down.
+    /// A file system of its own for its data directory, so that it can be filled, slowed down or cloned.
     #[serde(default)]
-    pub disk: Option<Size>,
+    pub disk: Option<OwnDisk>,
 }
 
 /// `[link.NAME]`: every way between two sides leads through a TCP proxy that makes it slow.

@@ -2,7 +2,7 @@
 
 use super::{Role, Scenario, Step};
 use crate::base::Name;
-use crate::base::units::Size;
+use crate::disk::OwnDisk;
 use crate::driver::Driver;
 use crate::driver::docker::Limits;
 use crate::pg::version::Major;
@@ -38,8 +38,8 @@ pub struct NodePlan {
     pub version: Option<Major>,
     /// What its container may use.
     pub limits: Limits,
-    /// Size of a file system of its own.
-    pub disk: Option<Size>,
+    /// A file system of its own.
+    pub disk: Option<OwnDisk>,
 }
 
 /// What stands in a setting for the quoted names of all nodes.

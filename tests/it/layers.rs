@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 /// The rooms by group, lowest first.
 const GROUPS: &[&[&str]] = &[
     &["base"],
-    &["metric", "pg", "net", "disk"],
+    &["metric", "pg", "net", "disk", "snapshot"],
     &["driver"],
     &["clean"],
-    &["cluster", "failover"],
+    &["cluster", "failover", "clone"],
     &["etl", "workload", "sampler", "sink", "manager"],
     &["fault", "probe"],
     &["scenario"],

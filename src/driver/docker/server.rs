@@ -14,7 +14,7 @@ use super::volume::{Given, Volume};
 use super::{Limits, cleanup};
 use crate::driver::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
 use crate::driver::port::Port;
-use crate::driver::start::{StartError, accepts_login, log_tail};
+use crate::driver::start::{Pid, StartError, Step, accepts_login, log_tail};
 use crate::driver::{Shutdown, Workplace};
 use crate::net::filter::Filter;
 use crate::net::namespace::NetNs;
@@ -55,6 +55,8 @@ pub struct ContainerServer {
     filter: Option<Arc<Filter>>,
     /// Its data directory, when its engine is on another machine.
     volume: Option<Arc<Volume>>,
+    /// Settings of its command line.
+    settings: Vec<(String, String)>,
     made: OnceCell<()>,
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
@@ -109,6 +111,7 @@ impl ContainerServer {
             filter: dock.lan.is_some().then(|| Arc::new(Filter::of_container(dock.place.setup.inventory.clone()))),
             at,
             volume: None,
+            settings: Vec::new(),
             made: OnceCell::new(),
             starting: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
@@ -130,6 +133,13 @@ impl ContainerServer {
         let mut server = ContainerServer::new(dock, node, image, limits, volume.data().to_owned(), log)?;
         server.volume = Some(volume.clone());
         Ok(server)
+    }
+
+    /// The same with settings on its command line; see [`Server::with`](crate::driver::Server::with).
+    pub(in crate::driver) fn with(mut self, settings: Vec<(String, String)>, host: Option<Host>) -> ContainerServer {
+        self.settings = settings;
+        self.host = host.unwrap_or(self.host.clone());
+        self
     }
 
     /// The node's name.
@@ -166,6 +176,12 @@ impl ContainerServer {
     ///
     /// When it fails, nothing of the server is left running.
     pub async fn start(&self) -> Result<Duration, StartError> {
+        let began = Instant::now();
+        self.start_by_steps(|_| {}).await.map(|()| began.elapsed())
+    }
+
+    /// The same; `told` is told when each step begins.
+    pub async fn start_by_steps(&self, told: impl Fn(Step)) -> Result<(), StartError> {
         let _one_start = self.starting.lock().await;
         let began = Instant::now();
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
@@ -174,15 +190,23 @@ impl ContainerServer {
         if self.is_running() {
             return Err(error("it runs already".to_owned()));
         }
+        // In a container the server has another pid than here.
+        let seen = self.volume.is_none() && !self.settings.is_empty();
+        let pidfile = seen.then(|| Pid::before_start(&self.data));
+        told(Step::Create);
+        let created = self.made.get_or_try_init(|| self.create()).await;
+        created.map_err(|source| error(source.to_string()))?;
+        told(Step::Launch);
         let running = self.launch().await.map_err(|source| error(source.to_string()))?;
+        told(Step::Accept);
         let ready = tokio::select! {
             end = running.ended() => Err(end.in_words()),
-            ready = self.ready() => ready,
+            ready = self.ready(pidfile.as_ref(), told) => ready,
         };
         match ready {
             Ok(()) => {
                 running.set_ready();
-                Ok(began.elapsed())
+                Ok(())
             }
             Err(status) => {
                 // Killed first, so that the error shows the whole of its log.
@@ -197,14 +221,14 @@ impl ContainerServer {
     }
 
     /// What was cut off stays cut off, in the network namespace that this start has made; then waits for a login.
-    async fn ready(&self) -> Result<(), String> {
+    async fn ready(&self, pidfile: Option<&Pid>, told: impl Fn(Step)) -> Result<(), String> {
         if let Some(filter) = &self.filter
             && let Some(path) = self.network_namespace().await.map_err(|error| error.to_string())?
         {
             let entered = filter.enter(NetNs::at(path)).await;
             entered.map_err(|error| format!("its network is not as it is to be: {error}"))?;
         }
-        accepts_login(&self.host, self.place()).await
+        accepts_login(&self.host, self.place(), pidfile, told).await
     }
 
     /// On another machine: the address may be none of its own, or not lead there from here.
@@ -233,7 +257,6 @@ impl ContainerServer {
 
     async fn launch(&self) -> Result<Arc<Running>, EngineError> {
         let engine = &self.dock.engine;
-        self.made.get_or_try_init(|| self.create()).await?;
         let (ended, running) = Running::new();
         let follow = follow::Follow::begin(engine, &self.name, &self.log).await?;
         engine.docker.start_container(&self.name, None).await.map_err(asked("starting the container"))?;
@@ -256,6 +279,7 @@ impl ContainerServer {
             }
         };
         let data = self.data.display().to_string();
+        let command = ["postgres".to_owned(), "-D".to_owned(), data.clone()].into_iter();
         let bytes = |size: crate::base::units::Size| i64::try_from(size.0).unwrap_or(i64::MAX);
         let memory = self.limits.memory.map(bytes);
         let (network_mode, networking_config) = match (&self.at, &dock.lan) {
@@ -268,7 +292,7 @@ impl ContainerServer {
         };
         let body = ContainerCreateBody {
             image: Some(self.image.clone()),
-            cmd: Some(vec!["postgres".to_owned(), "-D".to_owned(), data.clone()]),
+            cmd: Some(command.chain(crate::driver::arguments(&self.settings)).collect()),
             user: Some(dock.user()),
             env: Some(vec![format!("PGDATA={data}"), "LC_ALL=C".to_owned()]),
             labels: Some(labels(&dock.place.setup.run, Some(self.name()))),

@@ -42,10 +42,12 @@ pub(super) fn drivers(scenario: &Scenario, findings: &mut Findings) {
         if node.memory.is_some_and(|size| size.0 < 6 << 20) {
             findings.value(&["node", entry, "memory"], "engines refuse less than 6MB", "such as \"512MB\"");
         }
-        if node.disk.is_some_and(|size| size.0 < 64 << 20) {
+        if let Some(disk) = node.disk
+            && disk.size < disk.format.least()
+        {
             findings.value(
                 &["node", entry, "disk"],
-                "an empty cluster needs about 40MB and its WAL",
+                format!("an empty cluster with its WAL needs {} of {}", disk.format.least(), disk.format),
                 "such as \"1GB\"",
             );
         }

@@ -5,6 +5,7 @@ use pgbench_rs::base::disk::free;
 use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::clean;
+use pgbench_rs::disk::Format;
 use pgbench_rs::disk::cgroup::{Cgroup, Hierarchy};
 use pgbench_rs::disk::mount::{FileSystem, Kind, is_mounted};
 use pgbench_rs::disk::throttle::{Device, Limits, set};
@@ -29,6 +30,10 @@ struct Lab {
 impl Lab {
     /// None when this machine does not let us, which is said.
     async fn start(size: u64, in_memory: bool) -> Option<Lab> {
+        Lab::of(Format::Ext4, size, in_memory).await
+    }
+
+    async fn of(format: Format, size: u64, in_memory: bool) -> Option<Lab> {
         if !nix::unistd::geteuid().is_root() {
             not_run("live::disks (file systems of a node's own)", "run the tests as root");
             return None;
@@ -42,12 +47,12 @@ impl Lab {
         std::os::unix::fs::chown(&node, Some(1), Some(1)).expect("chown");
         let disk = match in_memory {
             true => FileSystem::in_memory(&inventory, &node, size).await,
-            false => FileSystem::mount(&inventory, &node, size).await,
+            false => FileSystem::mount(&inventory, &node, size, format).await,
         };
         let disk = match disk {
             Ok(disk) => disk,
             Err(why) => {
-                not_run("live::disks (file systems of a node's own)", &why.to_string().replace('\n', "; "));
+                not_run(&format!("live::disks ({format})"), &why.to_string().replace('\n', "; "));
                 return None;
             }
         };
@@ -80,6 +85,57 @@ async fn a_disk_is_filled_and_is_as_before_afterwards() {
     for in_memory in [false, true] {
         let Some(lab) = Lab::start(64 * MB, in_memory).await else { return };
         filled_and_as_before(lab).await;
+    }
+}
+
+#[tokio::test]
+async fn disks_of_all_kinds_are_filled_and_leave_nothing() {
+    for format in Format::ALL {
+        let Some(lab) = Lab::of(format, format.least().0, false).await else { continue };
+        assert_eq!(lab.node.metadata().expect("there").uid(), 1, "its owner has changed");
+        let room = free(&lab.node).expect("its room");
+        println!("{format}: {room} of {} are free", format.least());
+        assert!(room > 35 * MB, "{format}: {room}");
+        let all = lab.disk.fill(0).await.expect("filled");
+        assert!(all.bytes > room - 8 * MB, "{format}: {} of {room}", all.bytes);
+        let error = File::create(lab.node.join("x")).and_then(|mut file| {
+            file.write_all(&[7; 8 << 20])?;
+            file.sync_all()
+        });
+        assert_eq!(error.expect_err("it is full").kind(), ErrorKind::StorageFull, "{format}");
+        all.release().await.expect("released");
+        lab.disk.unmount().await.expect("unmounted");
+        lab.disk.unmount().await.expect("what is gone is fine");
+        assert!(!is_mounted(&lab.node) && lab.loop_devices().is_empty());
+        assert_eq!(fs::read_dir(lab.dir.path().join("work")).expect("there").count(), 2, "{format}");
+        assert!(lab.inventory.contents().entries.iter().filter(|entry| entry.gone).count() >= 1);
+    }
+}
+
+#[tokio::test]
+async fn disks_that_cannot_be_say_why() {
+    let Some(lab) = Lab::start(64 * MB, false).await else { return };
+    let (_, other) =
+        lab.inventory.directory(&lab.dir.path().join("work/b"), lab.dir.path(), None).expect("a directory");
+    for format in Format::ALL {
+        let error = FileSystem::mount(&lab.inventory, &other, 32 * MB, format).await.expect_err("it is too small");
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("32MB is too small for {format}, which needs ")), "{said}");
+    }
+    let error = FileSystem::mount(&lab.inventory, &lab.node, 64 * MB, Format::Ext4).await.expect_err("it is mounted");
+    assert!(error.to_string().contains("is a mount already"), "{error}");
+}
+
+/// What kill -9 leaves is undone by the inventory.
+#[tokio::test]
+async fn cleaning_finds_disks_of_all_kinds() {
+    for format in Format::ALL {
+        let Some(lab) = Lab::of(format, format.least().0, false).await else { continue };
+        let undone = clean::undo_own(&lab.inventory);
+        assert!(undone.errors.is_empty(), "{:?}", undone.errors);
+        let expected = if format == Format::Zfs { "pool pgbench-rs-r1-" } else { "mount /" };
+        assert!(undone.undone.iter().any(|thing| thing.to_string().starts_with(expected)), "{:?}", undone.undone);
+        assert!(!lab.node.exists() && lab.loop_devices().is_empty(), "{format}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod cli;
+mod clones;
 mod containers;
 mod disks;
 mod docker;

@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 use pgbench_rs::base::child::{Child, Orphaned};
 use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::{Inventory, Thing};
+use pgbench_rs::disk::Format;
 use pgbench_rs::disk::cgroup::{Cgroup, Hierarchy};
 use pgbench_rs::disk::mount::{FileSystem, is_mounted};
 use pgbench_rs::disk::throttle::{Device, Limits, set};
@@ -32,7 +33,7 @@ async fn the_harness() {
     let (_, node) = inventory.directory(&work.join("a"), &work, None).expect("a directory");
     let lan = Lan::create(&inventory, "r1").await.expect("a LAN");
     let a = lan.node("a").await.expect("a node");
-    let disk = FileSystem::mount(&inventory, &node, 64 << 20).await.expect("a file system");
+    let disk = FileSystem::mount(&inventory, &node, 64 << 20, Format::Ext4).await.expect("a file system");
     let mut command = Command::new("dd");
     command.args(["if=/dev/zero", "bs=1M", "count=32", "conv=fsync", "status=none"]).current_dir(&node);
     command.arg(format!("of={}", node.join("x").display())).stdin(Stdio::null());

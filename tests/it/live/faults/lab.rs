@@ -12,6 +12,7 @@ use pgbench_rs::clean;
 use pgbench_rs::cluster::template::Template;
 use pgbench_rs::cluster::ways::WaysSpec;
 use pgbench_rs::cluster::{Cluster, Node, node::NodeSpec};
+use pgbench_rs::disk::{Format, OwnDisk};
 use pgbench_rs::driver::docker::{Dock, Docker, Engine};
 use pgbench_rs::driver::{self, Make, Setup, Workplace};
 use pgbench_rs::fault::{Fault, Reach, Undo};
@@ -282,7 +283,7 @@ fn spec((name, follows, site, priority): (&str, Option<&str>, &str, u32), make: 
         dir: None,
         make: make.clone(),
         limits: Default::default(),
-        disk: (name == "a").then_some(Size(256 << 20).0),
+        disk: (name == "a").then_some(OwnDisk { size: Size(256 << 20), format: Format::Ext4 }),
     }
 }
 

@@ -1,0 +1,171 @@
+//! Datasets and pools of ZFS that are a run's own, by the commands `zfs` and `zpool`, with what OpenZFS 2.x and zfs-fuse 0.7
+//! have in common. Whose something is stands in a user property of its own ([`RUN`]); what does not say there that it is
+//! the run's is never destroyed.
+
+use super::exec::CommandError;
+use super::tool::{Tool, ToolError, ZFS, ZPOOL};
+use std::time::{Duration, Instant};
+
+/// The user property with the id of the run whose a dataset, a snapshot or a pool's first dataset is.
+pub const RUN: &str = "pgbench-rs:run";
+/// As the kernel names these file systems: OpenZFS's module, and the daemon zfs-fuse.
+pub const KINDS: [&str; 2] = ["zfs", "fuse.zfs"];
+/// What brings a ZFS that answers.
+pub const HINT: &str = "apt-get install -y zfsutils-linux zfs-dkms (from Debian's section contrib) && modprobe zfs; where \
+                        no module can be loaded: apt-get install -y zfs-fuse && zfs-fuse";
+
+/// How long something may be in use though nobody is known to use it. On zfs-fuse the first one or two tries to destroy a
+/// fresh clone end with "dataset is busy" (measured); elsewhere whoever was just killed needs a moment.
+const BUSY: Duration = Duration::from_secs(5);
+/// Time between two tries.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Why something of ZFS was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ZfsError {
+    /// A command is missing or failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// Neither the kernel's module nor the daemon is there.
+    #[error("no ZFS answers: {said}\nhint: {HINT}")]
+    Silent {
+        /// What the command said.
+        said: String,
+    },
+    /// There is no room.
+    #[error("ZFS has no room for {name}: {said}")]
+    Full {
+        /// What was to be made.
+        name: String,
+        /// What the command said.
+        said: String,
+    },
+    /// Something is called so already.
+    #[error("ZFS has a {0} already")]
+    Exists(String),
+    /// Somebody uses it, and goes on to.
+    #[error(
+        "{name} is still in use after {tries} tries in {waited:.1?}: {said}\nhint: end what runs on it, then try again"
+    )]
+    Busy {
+        /// What was to be destroyed.
+        name: String,
+        /// How often that was tried.
+        tries: u32,
+        /// How long.
+        waited: Duration,
+        /// What the command said last.
+        said: String,
+    },
+    /// It does not say that it is the run's own.
+    #[error("{name} was not touched: its property {RUN} {says}")]
+    NotOurs {
+        /// What was to be destroyed.
+        name: String,
+        /// What the property says.
+        says: String,
+    },
+}
+
+/// Whose a dataset is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// There is no such dataset.
+    Absent,
+    /// This run's.
+    Run(String),
+    /// Nobody's that one knows of: it has no such property of its own.
+    Unknown,
+}
+
+/// For `map_err`: what a command said of `name`, told apart.
+pub fn failed(name: &str) -> impl FnOnce(ToolError) -> ZfsError + use<> {
+    let name = name.to_owned();
+    move |error| match said(&error) {
+        Some(said) if is_silent(&said) => ZfsError::Silent { said },
+        Some(said) if said.contains("out of space") => ZfsError::Full { name, said },
+        Some(said) if said.contains("dataset already exists") => ZfsError::Exists(name),
+        _ => error.into(),
+    }
+}
+
+/// What a command that failed wrote.
+fn said(error: &ToolError) -> Option<String> {
+    match error {
+        ToolError::Command(CommandError::Failed { stderr, .. }) => Some(stderr.trim().replace('\n', "; ")),
+        _ => None,
+    }
+}
+
+/// Whether nobody is there to answer, in the words of OpenZFS's `libzfs_error_init` and of zfs-fuse.
+fn is_silent(said: &str) -> bool {
+    ["modules are not loaded", "modules cannot be auto-loaded", "/dev/zfs", "zfs-fuse daemon", "initialize ZFS library"]
+        .iter()
+        .any(|words| said.contains(words))
+}
+
+/// Whether a ZFS answers; what it says of itself or of its daemon.
+pub fn answers() -> Result<(), ZfsError> {
+    ZPOOL.run_here(["list", "-H", "-o", "name"]).map(drop).map_err(failed("the list of pools"))
+}
+
+/// Whose `name` is: a dataset or a snapshot.
+pub fn owner(name: &str) -> Result<Owner, ZfsError> {
+    match ZFS.run_here(["get", "-H", "-o", "value,source", RUN, name]) {
+        Ok(text) => Ok(owner_in(&text)),
+        Err(error) if said(&error).is_some_and(|said| said.contains("dataset does not exist")) => Ok(Owner::Absent),
+        Err(error) => Err(failed(name)(error)),
+    }
+}
+
+/// `value<tab>source`: a property that is inherited, or not there (`-`), says nothing of this dataset.
+fn owner_in(text: &str) -> Owner {
+    match text.trim_end().split_once('\t') {
+        Some((run, "local")) => Owner::Run(run.to_owned()),
+        _ => Owner::Unknown,
+    }
+}
+
+/// Destroys a dataset or snapshot of `run`; what is gone is fine. What is mounted of it is unmounted.
+pub fn destroy(name: &str, run: &str) -> Result<(), ZfsError> {
+    if is_ours(name, run)? { again(ZFS, &["destroy", name], name) } else { Ok(()) }
+}
+
+/// Destroys a pool of `run`, which is the name of its first dataset, too; what is gone is fine.
+pub fn destroy_pool(name: &str, run: &str) -> Result<(), ZfsError> {
+    if is_ours(name, run)? { again(ZPOOL, &["destroy", "-f", name], name) } else { Ok(()) }
+}
+
+/// Whether it is there and the run's; an error if it is somebody else's.
+fn is_ours(name: &str, run: &str) -> Result<bool, ZfsError> {
+    let says = match owner(name)? {
+        Owner::Absent => return Ok(false),
+        Owner::Run(other) if other == run && !run.is_empty() => return Ok(true),
+        Owner::Run(other) => format!("names the run {other}"),
+        Owner::Unknown => "is not set on it".to_owned(),
+    };
+    Err(ZfsError::NotOurs { name: name.to_owned(), says })
+}
+
+/// Runs a command until it succeeds, as long as it only says that something is in use.
+fn again(tool: Tool, args: &[&str], name: &str) -> Result<(), ZfsError> {
+    let (began, mut tries) = (Instant::now(), 0);
+    loop {
+        let error = match tool.run_here(args) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        tries += 1;
+        match said(&error) {
+            Some(said) if said.contains("does not exist") || said.contains("no such pool") => return Ok(()),
+            Some(said) if said.contains("busy") => {
+                let waited = began.elapsed();
+                if waited > BUSY {
+                    return Err(ZfsError::Busy { name: name.to_owned(), tries, waited, said });
+                }
+                std::thread::sleep(AGAIN);
+            }
+            _ => return Err(failed(name)(error)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Fetching the bytes: by a snapshot driver, or by `pg_basebackup`.
+
+use super::error::{CloneError, SourceError, io_at};
+use super::protocol::Fetch;
+use super::recipe::Method;
+use super::source::Source;
+use crate::base::exec::Command;
+use crate::driver::{Make, MakeError, Workplace};
+use crate::pg::programs::Programs;
+use crate::pg::tls::Mode;
+use crate::pg::version::Major;
+use crate::snapshot::choose::Choice;
+use crate::snapshot::{Origin, Skip, SnapshotDriver};
+use std::path::Path;
+use std::time::Duration;
+
+/// It takes as long as the data set is large.
+const BASEBACKUP_LIMIT: Duration = Duration::from_secs(3600);
+
+/// What fetches the bytes.
+#[derive(Debug)]
+pub(super) enum Fetcher {
+    /// A snapshot driver.
+    Snapshot {
+        /// The directory, as it can copy it.
+        origin: Box<Origin>,
+        /// Why it was chosen, when nobody had named it.
+        choice: Option<Choice>,
+    },
+    /// `pg_basebackup`.
+    Basebackup(Programs),
+}
+
+impl Fetcher {
+    /// The one that was asked for, or the best for the source's directory.
+    pub async fn choose(source: &Source, method: Method, place: &Workplace) -> Result<Fetcher, CloneError> {
+        let driver = match method {
+            Method::Basebackup => {
+                let major = major(source)?;
+                return Ok(Fetcher::Basebackup(installed(place, major)?));
+            }
+            Method::Auto => None,
+            Method::Zfs => Some(SnapshotDriver::Zfs),
+            Method::Btrfs => Some(SnapshotDriver::Btrfs),
+            Method::Reflink => Some(SnapshotDriver::Reflink),
+            Method::Copy => Some(SnapshotDriver::Copy),
+        };
+        let inventory = &place.setup.inventory;
+        let (origin, choice) = source.origin(driver, inventory).await?;
+        Ok(Fetcher::Snapshot { origin: Box::new(origin.skipping(Skip::Volatile)), choice })
+    }
+
+    /// What it can.
+    pub fn fetch(&self) -> Fetch {
+        match self {
+            Fetcher::Snapshot { origin, .. } => Fetch::Snapshot(origin.driver().capabilities()),
+            Fetcher::Basebackup(_) => Fetch::Basebackup,
+        }
+    }
+
+    /// As which method.
+    pub fn method(&self) -> Method {
+        match self {
+            Fetcher::Basebackup(_) => Method::Basebackup,
+            Fetcher::Snapshot { origin, .. } => match origin.driver() {
+                SnapshotDriver::Zfs => Method::Zfs,
+                SnapshotDriver::Btrfs => Method::Btrfs,
+                SnapshotDriver::Reflink => Method::Reflink,
+                SnapshotDriver::Copy => Method::Copy,
+            },
+        }
+    }
+}
+
+fn major(source: &Source) -> Result<Major, SourceError> {
+    let unfit = |why: String| SourceError::Unfit { dir: source.data().to_owned(), why };
+    let version =
+        std::fs::read_to_string(source.data().join("PG_VERSION")).map_err(|error| unfit(error.to_string()))?;
+    version.trim().parse().map_err(unfit)
+}
+
+/// The programs that work on a data directory of `make`: its own, or those of its version on this machine.
+pub(super) fn programs(make: &Make, place: &Workplace) -> Result<Programs, CloneError> {
+    match make {
+        Make::Process(programs) => Ok(programs.clone()),
+        Make::Docker { .. } | Make::External { .. } => installed(place, make.major()),
+    }
+}
+
+/// Programs of any version on this machine among which `program` is.
+pub(super) fn any_programs(place: &Workplace, program: &'static str) -> Result<Programs, CloneError> {
+    let found = place.setup.installed.iter().find(|programs| programs.path(program).exists());
+    found.cloned().ok_or_else(|| CloneError::NoProgram(program))
+}
+
+fn installed(place: &Workplace, major: Major) -> Result<Programs, CloneError> {
+    Ok(place.setup.installed.choose(Some(major)).map_err(MakeError::Programs)?.clone())
+}
+
+/// Lets `pg_basebackup` make a copy in `data`, which is not there yet.
+pub(super) async fn basebackup(
+    place: &Workplace,
+    programs: &Programs,
+    source: &Source,
+    data: &Path,
+) -> Result<(), CloneError> {
+    let Some((host, login)) = source.reach() else { return Err(super::protocol::Refused::NobodyToAsk.into()) };
+    place.data_directory(data).map_err(io_at(data))?;
+    let who = host.who(login);
+    let command = Command::new(programs.path("pg_basebackup"), BASEBACKUP_LIMIT)
+        .args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--no-password", "--pgdata"])
+        .arg(data)
+        .args(["--host", &host.host, "--port", &host.port.to_string(), "--username", who.user])
+        .user(place.setup.user.as_ref());
+    let command = match &host.access {
+        None => command.env("PGPASSFILE", place.passfile()),
+        // Its environment is for its own user and root to read.
+        Some(access) => command.env("PGSSLMODE", sslmode(access.tls.mode)).env("PGPASSWORD", who.password),
+    };
+    command.run(&place.setup.inventory).await?;
+    Ok(())
+}
+
+/// As libpq has it. What would check the server's certificate is without the files that it needs, and fails.
+fn sslmode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Disable => "disable",
+        Mode::Allow => "allow",
+        Mode::Prefer => "prefer",
+        Mode::Require => "require",
+        Mode::VerifyCa => "verify-ca",
+        Mode::VerifyFull => "verify-full",
+    }
+}

@@ -1,0 +1,183 @@
+//! The driver `zfs`: a snapshot of the dataset on which the directory lies, and a clone of that, mounted where the copy is
+//! wanted.
+//!
+//! ```text
+//! <dataset>@pgbench-rs-<run>-<name>     the snapshot
+//! <dataset>/pgbench-rs-<run>-<name>     the clone; as the dataset's child it inherits record size, compression, …
+//! ```
+//!
+//! Both bear the user properties [`RUN`](crate::base::zfs::RUN) and [`NAME`].
+
+use super::{Capabilities, Sharing, SnapshotDriver, SnapshotError, Took};
+use crate::base::inventory::{Id, Inventory, Thing};
+use crate::base::mounts::Mount;
+use crate::base::tool::ZFS;
+use crate::base::zfs::{self, KINDS, RUN, ZfsError};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A snapshot is the state after one transaction group, and all writes before it are in that or an earlier one: without
+/// any fsync 0 of 15 snapshots had a later write without an earlier one (measured on zfs-fuse). Its cache (ARC) holds
+/// blocks, not files, so a clone finds what the original has read. `refquota` limits what a dataset holds (zfsprops(7)).
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    atomic: true,
+    keeps_write_order: true,
+    shares_blocks: Sharing::Whole,
+    shares_cache: true,
+    quota: true,
+};
+
+/// The user property with the copy's name.
+pub const NAME: &str = "pgbench-rs:name";
+
+/// The dataset on which a directory lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Dataset {
+    name: String,
+    /// The directory, from the dataset's root.
+    pub(super) deeper: PathBuf,
+}
+
+/// A clone and the snapshot that it was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pair {
+    run: String,
+    snapshot: String,
+    clone: String,
+}
+
+impl Dataset {
+    /// That of `dir`, which `mount` holds, and which can be copied with it.
+    pub(super) fn of(dir: &Path, mount: &Mount) -> Result<Dataset, SnapshotError> {
+        let found = Dataset::in_mount(dir, mount)?;
+        if !nix::unistd::geteuid().is_root() {
+            let why = "on Linux only root can mount its clones".to_owned();
+            return Err(impossible(dir, why, "run as root, or use another driver"));
+        }
+        match zfs::owner(&found.name)? {
+            zfs::Owner::Absent => Err(impossible(
+                dir,
+                format!("`zfs` knows no dataset {}", found.name),
+                "a pool is known only where its daemon or module runs: see `zfs list`",
+            )),
+            _ => Ok(found),
+        }
+    }
+
+    fn in_mount(dir: &Path, mount: &Mount) -> Result<Dataset, SnapshotError> {
+        if !KINDS.contains(&mount.kind.as_str()) {
+            let why = format!("it is on {}", mount.kind);
+            return Err(impossible(
+                dir,
+                why,
+                "put it on a dataset of ZFS, best on one of its own, or use another driver",
+            ));
+        }
+        if mount.source.contains('@') {
+            let why = format!("it lies in the snapshot {}", mount.source);
+            return Err(impossible(dir, why, "make a clone of that snapshot, and name its directory"));
+        }
+        // Of a bind mount the kernel says which directory of the dataset it shows.
+        let root = mount.root.strip_prefix("/").unwrap_or(&mount.root);
+        let deeper = root.join(dir.strip_prefix(&mount.point).unwrap_or(Path::new("")));
+        Ok(Dataset { name: mount.source.clone(), deeper })
+    }
+
+    /// What a copy's snapshot and clone are called.
+    pub(super) fn pair(&self, run: &str, name: &str) -> Pair {
+        Pair {
+            run: run.to_owned(),
+            snapshot: format!("{}@pgbench-rs-{run}-{name}", self.name),
+            clone: format!("{}/pgbench-rs-{run}-{name}", self.name),
+        }
+    }
+}
+
+fn impossible(dir: &Path, why: String, hint: &str) -> SnapshotError {
+    SnapshotError::Impossible { driver: SnapshotDriver::Zfs, dir: dir.to_owned(), why, hint: hint.to_owned() }
+}
+
+impl Pair {
+    /// Names both, in the order in which they are made.
+    pub(super) fn enter(&self, at: &Path, inventory: &Inventory) -> Result<Vec<Id>, SnapshotError> {
+        let enter = |name: &String| inventory.thing(Thing::Dataset { name: name.clone(), path: at.to_owned() });
+        let ids: Result<Vec<Id>, _> = [&self.snapshot, &self.clone].into_iter().map(enter).collect();
+        ids.map_err(SnapshotError::at(inventory.path()))
+    }
+
+    /// Makes both, and mounts the clone at `at`, which is not there yet.
+    pub(super) async fn make(&self, name: &str, at: &Path, inventory: &Arc<Inventory>) -> Result<Took, SnapshotError> {
+        let property = |property: &str, value: &str| ["-o".into(), OsString::from(format!("{property}={value}"))];
+        let ours = || property(RUN, &self.run).into_iter().chain(property(NAME, name));
+        let began = Instant::now();
+        let args = [OsString::from("snapshot")].into_iter().chain(ours()).chain([(&self.snapshot).into()]);
+        ZFS.run(args, inventory).await.map_err(zfs::failed(&self.snapshot))?;
+        let snapshot = began.elapsed();
+        let began = Instant::now();
+        let mut mountpoint = OsString::from("mountpoint=");
+        mountpoint.push(at);
+        let args = [OsString::from("clone"), "-o".into(), mountpoint].into_iter().chain(ours());
+        let args = args.chain([(&self.snapshot).into(), (&self.clone).into()]);
+        match ZFS.run(args, inventory).await.map_err(zfs::failed(&self.clone)) {
+            Err(error @ ZfsError::Exists(_)) => {
+                // Somebody else's, perhaps; the snapshot is ours.
+                zfs::destroy(&self.snapshot, &self.run)?;
+                Err(error.into())
+            }
+            made => made.map(|_| Took { snapshot: Some(snapshot), clone: Some(began.elapsed()) }).map_err(Into::into),
+        }
+    }
+
+    /// Bytes that only the clone has; absent when it is gone. What its snapshot keeps of what the original has
+    /// overwritten since is not among them.
+    pub(super) fn space(&self) -> Result<Option<u64>, SnapshotError> {
+        if zfs::owner(&self.clone)? == zfs::Owner::Absent {
+            return Ok(None);
+        }
+        let args = ["get", "-H", "-p", "-o", "value", "used", &self.clone];
+        let text = ZFS.run_here(args).map_err(zfs::failed(&self.clone))?;
+        Ok(text.trim().parse().ok())
+    }
+
+    /// Destroys both, and removes the directory at which the clone was mounted.
+    pub(super) fn destroy(&self, at: &Path) -> Result<(), SnapshotError> {
+        zfs::destroy(&self.clone, &self.run)?;
+        zfs::destroy(&self.snapshot, &self.run)?;
+        match std::fs::remove_dir(at) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SnapshotError::at(at)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(root: &str, kind: &str, source: &str) -> Mount {
+        let (root, point) = (root.into(), "/pg".into());
+        Mount { device: "0:40".into(), root, point, kind: kind.into(), source: source.into() }
+    }
+
+    #[test]
+    fn finds_the_dataset_and_names_what_is_made_of_it() {
+        let dataset = Dataset::in_mount(Path::new("/pg/15/main"), &mount("/", "zfs", "tank/pg")).unwrap();
+        assert_eq!((dataset.name.as_str(), dataset.deeper.as_path()), ("tank/pg", Path::new("15/main")));
+        let pair = dataset.pair("r1", "c1");
+        assert_eq!(pair.snapshot, "tank/pg@pgbench-rs-r1-c1");
+        assert_eq!(pair.clone, "tank/pg/pgbench-rs-r1-c1");
+        let bound = Dataset::in_mount(Path::new("/pg/main"), &mount("/15", "fuse.zfs", "tank")).unwrap();
+        assert_eq!(bound.deeper, Path::new("15/main"));
+    }
+
+    #[test]
+    fn refuses_what_is_no_dataset() {
+        let said = |mount| Dataset::in_mount(Path::new("/pg"), &mount).unwrap_err().to_string();
+        assert!(said(mount("/", "ext4", "/dev/vda")).contains("it is on ext4"));
+        assert!(said(mount("/", "zfs", "tank/pg@monday")).contains("lies in the snapshot tank/pg@monday"));
+    }
+}
