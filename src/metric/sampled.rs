@@ -46,6 +46,13 @@ pub enum Kind {
     Text,
 }
 
+impl Measurement {
+    /// Its field of that name.
+    pub fn field(&self, name: &str) -> Option<&'static str> {
+        self.fields.iter().map(|field| field.name).find(|field| *field == name)
+    }
+}
+
 const fn f(name: &'static str, kind: Kind, unit: &'static str) -> SampledField {
     SampledField { name, kind, unit }
 }
@@ -104,6 +111,43 @@ pub const DATABASE: Measurement = Measurement {
         f("stats_reset", Kind::Real, "s"),
     ],
     about: "the database that the load works on",
+};
+
+/// One thin clone, at the instant of its request: how long each part of its life took, and what it is worth.
+pub const CLONE: Measurement = Measurement {
+    name: "clone",
+    tags: &["subject"],
+    fields: &[
+        f("made", Kind::Truth, ""),
+        f("ready", Kind::Real, "s"),
+        f("after_checkpoint", Kind::Real, "s"),
+        f("look", Kind::Real, "s"),
+        f("checkpoint", Kind::Real, "s"),
+        f("freeze", Kind::Real, "s"),
+        f("snapshot", Kind::Real, "s"),
+        f("clone", Kind::Real, "s"),
+        f("thaw", Kind::Real, "s"),
+        f("backup_stop", Kind::Real, "s"),
+        f("fixup", Kind::Real, "s"),
+        f("resetwal", Kind::Real, "s"),
+        f("container_create", Kind::Real, "s"),
+        f("container_start", Kind::Real, "s"),
+        f("start", Kind::Real, "s"),
+        f("first_row", Kind::Real, "s"),
+        f("settle", Kind::Real, "s"),
+        f("cold", Kind::Real, "s"),
+        f("warm", Kind::Real, "s"),
+        f("stop", Kind::Real, "s"),
+        f("destroy", Kind::Real, "s"),
+        f("stood_still", Kind::Real, "s"),
+        f("age", Kind::Real, "s"),
+        f("replayed", Kind::Real, "bytes"),
+        f("lost_rows", Kind::Real, "count"),
+        f("lost_bytes", Kind::Real, "bytes"),
+        f("inconsistent", Kind::Real, "count"),
+        f("space", Kind::Real, "bytes"),
+    ],
+    about: "thin clones that were asked for, by the campaign's name and a number",
 };
 
 /// WAL activity (PostgreSQL 14 and later; 18 moved writes and syncs to `pg_stat_io`).
@@ -251,8 +295,20 @@ pub const CONTAINER: Measurement = Measurement {
 };
 
 /// All of them.
-pub const MEASUREMENTS: &[Measurement] =
-    &[REPLICATION, DATABASE, WAL, ASH, POSITIONS, SAMPLER, LOAD_LATENCY, LOAD_OPS, LEDGER, LAG_VISIBLE, CONTAINER];
+pub const MEASUREMENTS: &[Measurement] = &[
+    REPLICATION,
+    DATABASE,
+    WAL,
+    ASH,
+    POSITIONS,
+    SAMPLER,
+    LOAD_LATENCY,
+    LOAD_OPS,
+    LEDGER,
+    LAG_VISIBLE,
+    CONTAINER,
+    CLONE,
+];
 
 /// Tags that every line carries; no measurement may have a tag or field of the same name.
 pub const FIXED_TAGS: [&str; 6] = ["run_id", "scenario", "variant", "trial", "node", "role"];

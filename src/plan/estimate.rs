@@ -91,7 +91,7 @@ fn whole_seconds(duration: Duration) -> Time {
 
 /// The scale of pgbench's tables; 0 without them.
 fn scale(variant: &Variant) -> u32 {
-    variant.scenario.load.values().map(|load| load.mix.scale()).max().unwrap_or_default()
+    variant.scenario.scale().unwrap_or_default()
 }
 
 fn directory(scale: u32) -> u64 {

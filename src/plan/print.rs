@@ -4,6 +4,7 @@ use super::{Plan, Variant, place};
 use crate::base::units::{Size, Time, human};
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
+use crate::probe::clones::Campaign;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Bound, Limit, Phase, Role, Scenario};
 use crate::workload::profile::Arrivals;
@@ -131,12 +132,34 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     if let Some(visibility) = &scenario.probe.visibility {
         writeln!(f, "  visibility: a write every {}, standbys polled every {}", visibility.every, visibility.poll)?;
     }
+    for (name, campaign) in &scenario.clone {
+        writeln!(f, "  clones {name}: {}", clones(campaign))?;
+    }
     let sample = &scenario.sample;
     writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
     if place::containers(scenario) {
         writeln!(f, "  containers every {}, at whole seconds and no more often", sample.every)?;
     }
     Ok(())
+}
+
+fn clones(campaign: &Campaign) -> String {
+    let recipe = &campaign.recipe;
+    let mut line = format!("of {} in {}, by {}, {}", campaign.of, campaign.phase, recipe.method, recipe.mode);
+    line += &match campaign.rounds {
+        Some(rounds) => format!(", {} of {}", counted(rounds as usize, "round"), campaign.at_once),
+        None => format!(", rounds of {}", campaign.at_once),
+    };
+    if let Some(every) = campaign.every {
+        line += &format!(" every {every}");
+    }
+    if !campaign.lasts.is_zero() {
+        line += &format!(", each living for {}", campaign.lasts);
+    }
+    if let Some(driver) = &campaign.driver {
+        line += &format!(", on the driver {}", driver.name());
+    }
+    line + if campaign.load.is_some() { ", with a load of their own" } else { "" }
 }
 
 fn one_load(load: &Load) -> String {

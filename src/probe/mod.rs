@@ -1,7 +1,8 @@
 //! Active checks: the ledger of acknowledged writes, commit-to-visible lag, standbys streaming again,
-//! throughput back in its band.
+//! throughput back in its band, thin clones.
 
 mod apart;
+pub mod clones;
 pub mod ledger;
 pub mod recovery;
 pub mod streaming;

@@ -46,6 +46,9 @@ pub struct Scenario {
     /// Who promotes: the kind (`builtin`, `none`) with its settings.
     #[serde(default)]
     pub manager: serde_json::Value,
+    /// Campaigns of thin clones, with their settings.
+    #[serde(default)]
+    pub clone: IndexMap<String, serde_json::Value>,
     /// What must hold for a trial to be believed.
     #[serde(default)]
     pub valid: Valid,
@@ -148,6 +151,11 @@ impl Scenario {
     /// Whether a step of this kind (`kill`, …) is in any phase.
     pub fn has_step(&self, kind: &str) -> bool {
         self.phases.iter().flat_map(|phase| phase.steps.values()).any(|step| step.act.get(kind).is_some())
+    }
+
+    /// Whether clones of it are made by `pg_resetwal`.
+    pub fn makes_unsafe_clones(&self) -> bool {
+        self.clone.values().any(|campaign| campaign.pointer("/recipe/mode/resetwal").is_some())
     }
 
     /// Whether its manager promotes without fencing the old primary.

@@ -26,6 +26,12 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
     if !unfenced.is_empty() {
         caveats.push(format!("not fenced: two primaries were possible in {}", unfenced.join(", ")));
     }
+    let unsafe_clones = record.plan.variants.iter().filter(|variant| variant.scenario.makes_unsafe_clones());
+    let unsafe_clones: Vec<&str> = unsafe_clones.map(|variant| variant.name.as_str()).collect();
+    if !unsafe_clones.is_empty() {
+        let what = "clones were made by pg_resetwal (unsafe): rows may be lost or torn that no check here looks at, in";
+        caveats.push(format!("{what} {}", unsafe_clones.join(", ")));
+    }
     for variant in &record.plan.variants {
         caveats.extend(grave_events(record, &variant.name));
         caveats.extend(unchecked(record, variant));
@@ -46,12 +52,14 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
 }
 
 /// Kinds of events that no reader may miss, and what they are called.
-const GRAVE: [(&str, &str); 6] = [
+const GRAVE: [(&str, &str); 8] = [
     ("failover.blocked", "failover stood still"),
     ("split_brain", "split brain"),
     ("ledger.two_primaries", "two primaries"),
     ("container.oom", "out of memory"),
     ("container.unheard", "an engine was not heard"),
+    ("clone.failed", "a clone failed"),
+    ("clone.inconsistent", "a clone was inconsistent"),
     ("disk.in_memory", "a disk was in memory"),
 ];
 

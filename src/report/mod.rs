@@ -3,6 +3,7 @@
 
 mod answer;
 mod caveats;
+mod clones;
 pub mod export;
 mod figures;
 mod humane;

@@ -110,6 +110,7 @@ fn context(summary: &Summary) -> Vec<Row> {
     for (label, metrics) in LEDGER {
         rows.push(row(label, variants, |v| v.several(metrics, None, None)));
     }
+    rows.extend(super::clones::rows(variants));
     let subjects = |metric: &str| -> BTreeSet<String> {
         let figures = variants.iter().flat_map(|v| &v.figures).filter(|figure| figure.metric == metric);
         figures.filter_map(|figure| figure.subject.clone()).filter(|subject| !subject.contains('/')).collect()
@@ -168,7 +169,7 @@ const LEDGER: [(&str, &[&str]); 5] = [
 /// What stands where a number is not known.
 const UNKNOWN: &str = "not known";
 
-fn row(label: &str, variants: &[VariantSummary], cell: impl Fn(&VariantSummary) -> Option<String>) -> Row {
+pub(super) fn row(label: &str, variants: &[VariantSummary], cell: impl Fn(&VariantSummary) -> Option<String>) -> Row {
     let cells = variants.iter().map(|variant| cell(variant).unwrap_or_else(|| UNKNOWN.into())).collect();
     Row { label: label.into(), cells }
 }
@@ -200,7 +201,7 @@ fn counts(variant: &VariantSummary) -> String {
     text
 }
 
-fn cell(variant: &VariantSummary, figure: &Figure) -> String {
+pub(super) fn cell(variant: &VariantSummary, figure: &Figure) -> String {
     let median = number(&figure.unit, figure.median);
     let interval = figure.interval.filter(|interval| interval.low < interval.high);
     let interval = interval.map(|interval| format!(" ({})", range(&figure.unit, interval.low, interval.high)));
@@ -213,7 +214,7 @@ fn known_in(variant: &VariantSummary, trials: usize) -> String {
 }
 
 impl VariantSummary {
-    fn figure(&self, metric: &str, phase: Option<&str>, subject: Option<&str>) -> Option<&Figure> {
+    pub(super) fn figure(&self, metric: &str, phase: Option<&str>, subject: Option<&str>) -> Option<&Figure> {
         self.figures.iter().find(|figure| {
             figure.metric == metric && figure.phase.as_deref() == phase && figure.subject.as_deref() == subject
         })
@@ -240,7 +241,7 @@ impl VariantSummary {
     }
 
     /// Medians of several metrics of one unit; nothing when none of them is known.
-    fn several(&self, metrics: &[&str], phase: Option<&str>, subject: Option<&str>) -> Option<String> {
+    pub(super) fn several(&self, metrics: &[&str], phase: Option<&str>, subject: Option<&str>) -> Option<String> {
         let figures: Vec<_> = metrics.iter().map(|metric| self.figure(metric, phase, subject)).collect();
         let known = || figures.iter().copied().flatten();
         let (unit, trials) = (&known().next()?.unit, known().map(|figure| figure.trials).min()?);

@@ -11,6 +11,7 @@ use crate::pg::programs::Installed;
 use crate::pg::settings;
 use crate::pg::version::{Major, Version};
 use crate::plan::Plan;
+use crate::probe::clones::Campaign;
 use crate::record;
 use crate::scenario::Scenario;
 use crate::scenario::topology::NodePlan;
@@ -49,6 +50,7 @@ impl Makes {
             };
             makes.0.push((node.driver.clone(), node.version, make));
         }
+        makes.find_for_clones(plan, place, &mut docks, progress).await?;
         makes.reach_each_other(plan)?;
         for node in nodes(plan) {
             let version = makes.of(&node)?.major();
@@ -58,6 +60,55 @@ impl Makes {
             }
         }
         Ok(makes)
+    }
+
+    /// Finds what the servers of clones are made with, where that is something else than their sources are.
+    async fn find_for_clones(
+        &mut self,
+        plan: &Plan,
+        place: &Arc<Workplace>,
+        docks: &mut Vec<(Docker, Arc<Dock>)>,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        for scenario in plan.variants.iter().map(|variant| &variant.scenario) {
+            for campaign in scenario.clone.values() {
+                let Some(driver) = &campaign.driver else { continue };
+                let major = self.of_source(scenario, campaign)?.major();
+                if self.with(driver, Some(major)).is_some() {
+                    continue;
+                }
+                let make = match driver {
+                    Driver::Process(_) => Make::Process(place.setup.installed.choose(Some(major))?.clone()),
+                    Driver::Docker(docker) => {
+                        let dock = dock(docker, place, docks, progress).await?;
+                        let reference = docker.reference(major.0);
+                        progress.doing(&format!("looking for the image {reference}"));
+                        let image = dock.image(&reference, |line| progress.doing(line)).await?;
+                        right_version(&image, Some(major))?;
+                        Make::Docker { dock, image: Arc::new(image) }
+                    }
+                    Driver::External(_) => bail!("nobody else runs a clone that is made here"),
+                };
+                self.0.push((driver.clone(), Some(major), make));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the servers of a campaign's clones are made with.
+    pub fn of_clones(&self, scenario: &Scenario, campaign: &Campaign) -> anyhow::Result<Make> {
+        let source = self.of_source(scenario, campaign)?;
+        let Some(driver) = &campaign.driver else { return Ok(source.clone()) };
+        let found = self.with(driver, Some(source.major())).cloned();
+        found.with_context(|| format!("nothing was found to make clones of the driver `{}` with", driver.name()))
+    }
+
+    /// What the server is made with that a campaign clones.
+    fn of_source(&self, scenario: &Scenario, campaign: &Campaign) -> anyhow::Result<&Make> {
+        let nodes = scenario.nodes();
+        let named = nodes.iter().find(|node| node.name == campaign.of);
+        // All nodes are of one version, for one follows the other.
+        self.of(named.or(nodes.first()).context("there is no node")?)
     }
 
     /// Refuses what servers on engines of other machines cannot do. `check` cannot always know: `DOCKER_HOST` may
@@ -87,9 +138,12 @@ impl Makes {
     }
 
     fn get(&self, node: &NodePlan) -> Option<&Make> {
-        let of_it =
-            |(driver, version, _): &&(Driver, Option<Major>, Make)| *driver == node.driver && *version == node.version;
-        self.0.iter().find(of_it).map(|(_, _, make)| make)
+        self.with(&node.driver, node.version)
+    }
+
+    fn with(&self, driver: &Driver, version: Option<Major>) -> Option<&Make> {
+        let is_it = |(of, major, _): &&(Driver, Option<Major>, Make)| of == driver && *major == version;
+        self.0.iter().find(is_it).map(|(_, _, make)| make)
     }
 
     /// What a node's server is made with.

@@ -292,8 +292,7 @@ struct Need {
 /// The template that a scenario needs; `check` has seen to it that its loads agree on a scale, and its nodes on a
 /// version.
 fn need(scenario: &Scenario, make: &Make) -> Need {
-    let scale = scenario.load.values().map(|load| load.mix.scale()).max();
-    Need { scale, make: make.key() }
+    Need { scale: scenario.scale(), make: make.key() }
 }
 
 /// What the results folder may need: logs, points and histograms of a run of an hour.

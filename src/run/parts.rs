@@ -8,7 +8,7 @@ use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
 use crate::net::Party;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
-use crate::probe::{Ledger, ledger, recovery, streaming, visibility};
+use crate::probe::{Ledger, clones, ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
 use crate::workload::{self, Setup, Target};
@@ -28,6 +28,8 @@ pub struct Start<'a> {
     pub seed: u64,
     /// Folder of the latency logs, `<load>.hlog`.
     pub logs: &'a Path,
+    /// The campaigns of clones, with what each works with.
+    pub benches: &'a [(String, clones::Bench)],
 }
 
 /// The parts of one trial, running.
@@ -39,6 +41,7 @@ pub struct Parts {
     visibility: Option<visibility::Running>,
     streaming: Option<streaming::Running>,
     loads: Vec<(String, workload::Running)>,
+    clones: Vec<clones::Running>,
     measured: Option<Duration>,
 }
 
@@ -119,7 +122,10 @@ impl Parts {
             let running = workload::Running::start(load, setup).await;
             loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
         }
-        Ok(Parts { manager, sampler, containers, ledger, visibility, streaming, loads, measured: None })
+        let campaigns = with.benches.iter().filter_map(|(name, bench)| Some((name, scenario.clone.get(name)?, bench)));
+        let clones =
+            campaigns.map(|(name, campaign, bench)| clones::Running::start(name, campaign, bench.clone())).collect();
+        Ok(Parts { manager, sampler, containers, ledger, visibility, streaming, loads, clones, measured: None })
     }
 
     /// A phase begins.
@@ -129,6 +135,9 @@ impl Parts {
         self.containers.phase(&phase.name);
         if let Some(visibility) = &self.visibility {
             visibility.phase(&phase.name);
+        }
+        for campaign in &self.clones {
+            campaign.phase(&phase.name);
         }
         for (_, load) in &self.loads {
             load.phase(&phase.name);
@@ -152,10 +161,24 @@ impl Parts {
         live.fold((0, 0), |(done, errors), live| (done + live.done, errors + live.errors))
     }
 
+    /// Destroys the clones that there are, which stand on what is about to go; all else ends when it is dropped.
+    pub async fn abandon(self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for campaign in self.clones {
+            problems.extend(campaign.stop().await.problems);
+        }
+        problems
+    }
+
     /// Stops what drives and measures. From here on nothing that the harness does is taken for an effect of
     /// the scenario. `steady_from` is where the steady stretch before the measured fault begins.
     pub async fn halt(self, steady_from: Duration) -> Halted {
         let mut ended = Ended::default();
+        for campaign in self.clones {
+            let clones::Ended { values, problems } = campaign.stop().await;
+            ended.values.extend(values);
+            ended.problems.extend(problems);
+        }
         for (name, load) in self.loads {
             match load.stop().await {
                 Ok(outcome) => {

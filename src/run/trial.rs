@@ -13,6 +13,8 @@ use crate::fault::Reach;
 use crate::metric::line::Labels;
 use crate::metric::{Event, Events, Points, Value};
 use crate::plan;
+use crate::probe::clones::{self, Campaign};
+use crate::probe::ledger;
 use crate::record::{self, Status};
 use crate::report::judge;
 use crate::scenario::{Phase, Scenario};
@@ -126,6 +128,7 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
         points: sink.points(),
         seed: trial.seed,
         logs: lab.dir.join("latency").join(trial.position.to_string()),
+        clones: Vec::new(),
         progress: lab.progress.clone(),
     };
     lab.servers(measuring, trial, stop, keep, &mut ended).await;
@@ -163,8 +166,35 @@ impl Lab {
         Ok(sink::Running::start(Sink::File(file), &labels, clock))
     }
 
+    /// What each campaign of clones works with.
+    fn benches(
+        &self,
+        with: &Measuring,
+        cluster: &Arc<Cluster>,
+        trial: &plan::Trial,
+    ) -> anyhow::Result<Vec<(String, clones::Bench)>> {
+        let ledger = with.scenario.probe.ledger.is_some().then(ledger::watermark);
+        let bench = |(i, (name, campaign)): (usize, (&String, &Campaign))| {
+            let bench = clones::Bench {
+                place: self.place.clone(),
+                cluster: cluster.clone(),
+                make: self.makes.of_clones(&with.scenario, campaign)?,
+                watermark: ledger.clone(),
+                clock: with.clock,
+                events: with.events.clone(),
+                points: with.points.clone(),
+                // Apart from those of the loads.
+                seed: with.seed.wrapping_add((i as u64 + 1) << 32),
+                logs: self.dir.join("nodes").join(trial.position.to_string()).join("clones"),
+                latency: with.logs.clone(),
+            };
+            Ok((name.clone(), bench))
+        };
+        with.scenario.clone.iter().enumerate().map(bench).collect()
+    }
+
     /// Up, phases, down.
-    async fn servers(&self, measuring: Measuring, trial: &plan::Trial, stop: &Stop, keep: bool, ended: &mut Ended) {
+    async fn servers(&self, mut measuring: Measuring, trial: &plan::Trial, stop: &Stop, keep: bool, ended: &mut Ended) {
         let scenario = measuring.scenario.clone();
         let specs = match self.specs(&scenario) {
             Ok(specs) => specs,
@@ -191,6 +221,13 @@ impl Lab {
         if let Err((status, reason)) = self.tables(&cluster, &scenario, stop).await {
             ended.otherwise(status, reason);
             return self.down(&cluster, ended).await;
+        }
+        match self.benches(&measuring, &cluster, trial) {
+            Ok(benches) => measuring.clones = benches,
+            Err(error) => {
+                ended.otherwise(Status::Failed, whole(error.as_ref()));
+                return self.down(&cluster, ended).await;
+            }
         }
         // In a task of its own, so that a panic is a value and the servers are still taken down.
         match tokio::spawn(measuring.run(cluster.clone(), stop.clone())).await {
@@ -234,12 +271,16 @@ struct Measuring {
     seed: u64,
     /// Folder of the trial's latency logs.
     logs: PathBuf,
+    /// The campaigns of clones, with what each works with.
+    clones: Vec<(String, clones::Bench)>,
     progress: Arc<Progress>,
 }
 
 impl Measuring {
     async fn run(self, cluster: Arc<Cluster>, mut stop: Stop) -> anyhow::Result<Phases> {
-        std::fs::create_dir_all(&self.logs).with_context(|| format!("cannot make {}", self.logs.display()))?;
+        for dir in self.clones.iter().map(|(_, bench)| &bench.logs).chain([&self.logs]) {
+            std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        }
         let start = Start {
             scenario: &self.scenario,
             cluster: cluster.clone(),
@@ -248,6 +289,7 @@ impl Measuring {
             points: self.points.clone(),
             seed: self.seed,
             logs: &self.logs,
+            benches: &self.clones,
         };
         let mut parts = tokio::select! {
             parts = Parts::start(&start) => parts?,
@@ -261,12 +303,14 @@ impl Measuring {
         for (index, phase) in self.scenario.phase.iter().enumerate() {
             starts.push(self.clock.since(at));
             if !self.phase(index, phase, at, &mut parts, &mut steps, &mut stop).await {
+                let mut problems = parts.abandon().await;
                 if self.scenario.is_external() {
                     // They go on: what was done to them is taken back.
-                    return Ok(Phases::Interrupted(steps.finish().await));
+                    problems.extend(steps.finish().await);
+                } else {
+                    steps.abandon();
                 }
-                steps.abandon();
-                return Ok(Phases::Interrupted(Vec::new()));
+                return Ok(Phases::Interrupted(problems));
             }
             at += *phase.lasts;
         }

@@ -33,7 +33,7 @@ use crate::fault::Fault;
 use crate::manager::Manager;
 use crate::net::Side;
 use crate::pg::version::Major;
-use crate::probe::Probes;
+use crate::probe::{Probes, clones::Campaign};
 use crate::sampler::Sample;
 use crate::workload::Load;
 use indexmap::IndexMap;
@@ -85,6 +85,9 @@ pub struct Scenario {
     /// The active checks.
     #[serde(default)]
     pub probe: Probes,
+    /// Thin clones that are made.
+    #[serde(default)]
+    pub clone: IndexMap<Name, Campaign>,
     /// The passive reading.
     #[serde(default)]
     pub sample: Sample,

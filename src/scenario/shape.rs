@@ -43,6 +43,8 @@ const MIX: Tagged = Tagged {
 };
 const PROFILE: Tagged =
     Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
+const MODE: Tagged =
+    Tagged { key: "mode", kinds: "`recovery`, `resetwal`, `precooked`", example: "mode = { kind = \"recovery\" }" };
 const ACT: Tagged = Tagged {
     key: "act",
     kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
@@ -99,6 +101,16 @@ impl Reader {
         for (span, table) in tables_in(root.get_mut("load")) {
             self.retag(table, span.clone(), "load", &MIX);
             self.retag(table, span, "load", &PROFILE);
+        }
+        for (span, campaign) in tables_in(root.get_mut("clone")) {
+            self.retag(campaign, span, "clone", &DRIVER);
+            if let Some((span, load)) = table_in(campaign, "load") {
+                self.retag(load, span.clone(), "clone", &MIX);
+                self.retag(load, span, "clone", &PROFILE);
+            }
+            if let Some((span, recipe)) = table_in(campaign, "recipe") {
+                self.retag(recipe, span, "clone", &MODE);
+            }
         }
         let Some(DeValue::Array(phases)) = root.get_mut("phase").map(Spanned::get_mut) else { return };
         for phase in phases.iter_mut() {
@@ -202,6 +214,16 @@ fn tables_in<'a, 't>(value: Option<&'a mut Value<'t>>) -> impl Iterator<Item = (
             _ => None,
         }
     })
+}
+
+/// The table at `key` in a table, with its place.
+fn table_in<'a, 't>(table: &'a mut DeTable<'t>, key: &str) -> Option<(Range<usize>, &'a mut DeTable<'t>)> {
+    let value = table.get_mut(key)?;
+    let span = value.span();
+    match value.get_mut() {
+        DeValue::Table(inner) => Some((span, inner)),
+        _ => None,
+    }
 }
 
 /// What [`remove`] took out.

@@ -103,6 +103,12 @@ impl Scenario {
         self.nodes().iter().any(|node| node.driver.external().is_some())
     }
 
+    /// The scale of pgbench's tables that its loads, and those of its clones, want; absent without any.
+    pub fn scale(&self) -> Option<u32> {
+        let of_clones = self.clone.values().filter_map(|campaign| Some(campaign.load.as_ref()?.mix.scale()));
+        self.load.values().map(|load| load.mix.scale()).chain(of_clones).max()
+    }
+
     /// The step from which outages are measured: the one marked so, or the only one there is.
     pub fn measured(&self) -> Option<Measured<'_>> {
         let steps = || {

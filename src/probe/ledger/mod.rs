@@ -20,6 +20,7 @@ mod writer;
 use super::Ledger;
 use super::apart::{Apart, Stop};
 use crate::base::clock::Clock;
+use crate::clone::worth::Watermark;
 use crate::metric::{Event, Events, Points, Value};
 use crate::pg::find::Finder;
 use crate::pg::{Host, Login};
@@ -49,6 +50,11 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub async fn prepare(client: &tokio_postgres::Client) -> Result<(), tokio_postgres::Error> {
     let create = format!("CREATE TABLE IF NOT EXISTS {TABLE} (writer int NOT NULL, seq bigint NOT NULL)");
     client.batch_execute(&format!("{create}; TRUNCATE {TABLE}")).await
+}
+
+/// The rows that a copy of the server should have.
+pub fn watermark() -> Watermark {
+    Watermark { table: TABLE.to_owned(), number: "seq".to_owned(), of: Some("writer".to_owned()) }
 }
 
 /// Drops the ledger's table, from a server that is not removed with it.

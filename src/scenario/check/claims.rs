@@ -228,6 +228,7 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
                 && matches!(scenario.manager, Manager::Builtin(_)),
             "it takes `[manager]` with `kind = \"builtin\"` and a step with `act = { kind = \"switchover\" }`",
         ),
+        "clone" => (!scenario.clone.is_empty(), "add a `[clone.NAME]`"),
         "lag" => (scenario.probe.visibility.is_some(), "add `[probe.visibility]`"),
         "load" if metric.starts_with("load.pool_wait") => {
             (scenario.load.values().any(|load| load.pool.is_some()), "give a load a `pool`")

@@ -2,6 +2,7 @@
 //! found from its path afterwards.
 
 mod claims;
+mod clones;
 mod drivers;
 mod externals;
 mod nodes;
@@ -105,6 +106,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["phase", "node", "driver", "load", "probe", "manager"]) {
         phases::faults(scenario, &mut findings);
+    }
+    if whole(&["clone", "phase", "node", "driver", "load"]) {
+        clones::clones(scenario, &mut findings);
     }
     if whole(&["valid"]) {
         claims::valid(scenario, &mut findings);
