@@ -28,7 +28,7 @@ impl Drop for Bystander {
 }
 
 /// Kills the harness and looks at what becomes of the rest.
-fn killed(lab: &Lab, started: Started<'_>) {
+pub(super) fn killed(lab: &Lab, started: Started<'_>) {
     let run = children(&lab.path("work")).pop().expect("the run's directory");
     let somewhere = children(&run).into_iter().find(|path| path.is_dir()).expect("a template or a trial");
     let data = somewhere.join("data");
@@ -57,7 +57,13 @@ fn killed(lab: &Lab, started: Started<'_>) {
 
     let cleaned = lab.clean(&[]);
     let removed = cleaned["removed"].as_array().expect("an array");
-    assert!(directories.iter().all(|dir| removed.contains(dir)) && removed.len() == directories.len(), "{cleaned}");
+    // What lay on a disk of its own has gone with it.
+    let mounts = listed["others"].as_array().expect("an array").iter().filter_map(Value::as_str);
+    let mounts: Vec<&str> = mounts.filter_map(|other| other.strip_prefix("mount ")).collect();
+    let on_disk = |dir: &&Value| mounts.iter().any(|mount| dir.as_str().is_some_and(|dir| dir.starts_with(mount)));
+    let (on_disk, of_their_own): (Vec<&Value>, Vec<&Value>) = directories.iter().partition(on_disk);
+    assert!(of_their_own.iter().all(|dir| removed.contains(dir)) && removed.len() == of_their_own.len(), "{cleaned}");
+    assert!(on_disk.iter().all(|dir| !PathBuf::from(dir.as_str().expect("a path")).exists()), "{cleaned}");
     assert!(bystander.0.try_wait().expect("a child").is_none(), "the bystander was killed");
     assert_eq!(lab.manifest()["status"], "running");
     lab.assert_nothing_left();
