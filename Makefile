@@ -3,7 +3,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench bench-paths build setup check
+.PHONY: run test bench bench-clones bench-paths build setup check
 
 run: setup build
 	$(BIN) run failover
@@ -24,6 +24,10 @@ test: setup check
 # The harness beside pgbench: same server, interleaved pairs, ratios with intervals.
 bench: setup
 	cargo bench --locked --bench beside_pgbench -- --pairs 10 --seconds 10
+
+# Thin clones beside what the machine itself takes for a snapshot and a start. Needs root, btrfs-progs and xfsprogs.
+bench-clones: setup
+	cargo bench --locked --bench clone_floor
 
 # The harness's own hot paths (criterion); needs no server.
 bench-paths:
