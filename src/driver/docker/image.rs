@@ -98,7 +98,7 @@ impl Engine {
         };
         let id = found.id.unwrap_or_default();
         let (version, postgres) = self.look_into(reference, &id, run).await?;
-        let digest = found.repo_digests.unwrap_or_default().into_iter().next();
+        let digest = digest_of(reference, found.repo_digests.unwrap_or_default());
         Ok(Image { reference: reference.to_owned(), id, digest, version, postgres })
     }
 
@@ -163,6 +163,19 @@ fn tagged(reference: &str) -> (&str, &str) {
     }
 }
 
+/// The digest under which a registry has an image: of several names, the one that was asked for.
+fn digest_of(reference: &str, digests: Vec<String>) -> Option<String> {
+    let (name, _) = tagged(reference);
+    let asked = |digest: &&String| digest.split('@').next().map(familiar) == Some(familiar(name));
+    digests.iter().find(asked).or(digests.first()).cloned()
+}
+
+/// A repository's name as engines show it: without their own registry's.
+fn familiar(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
 fn why_not(reference: &str, error: EngineError) -> ImageError {
     let EngineError::Refused { said, status, .. } = &error else { return error.into() };
     let (image, said) = (reference.to_owned(), said.clone());
@@ -194,6 +207,20 @@ mod tests {
         ] {
             assert_eq!(tagged(reference), expected);
         }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_name_that_was_asked_for() {
+        let digests = || ["here:5000/pg@sha256:aa", "postgres@sha256:bb"].map(str::to_owned).to_vec();
+        for (reference, expected) in [
+            ("postgres:17", "postgres@sha256:bb"),
+            ("docker.io/library/postgres:17", "postgres@sha256:bb"),
+            ("here:5000/pg", "here:5000/pg@sha256:aa"),
+            ("another-tag-of-it:1", "here:5000/pg@sha256:aa"),
+        ] {
+            assert_eq!(digest_of(reference, digests()).as_deref(), Some(expected));
+        }
+        assert_eq!(digest_of("built-here:1", Vec::new()), None);
     }
 
     #[test]
