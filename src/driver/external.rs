@@ -5,7 +5,7 @@
 //! the server they are told `PGBENCH_RS_NODE`, `PGBENCH_RS_HOST` and `PGBENCH_RS_PORT`, never a password. What they
 //! leave running must have closed its output and be in a session of its own (`setsid … >/dev/null 2>&1 &`).
 
-use super::outcome::{Evidence, Killed, Proof, SignalError, Stopped};
+use super::outcome::{Killed, SignalError, Stopped};
 use super::start::{StartError, whole};
 use super::{Part, Shutdown, Workplace};
 use crate::base::exec::{Command, CommandError};
@@ -51,9 +51,6 @@ pub struct External {
     /// Command that ends that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thaw: Option<String>,
-    /// Command after which it acknowledges no write, whatever it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fence: Option<String>,
 }
 
 impl External {
@@ -66,7 +63,6 @@ impl External {
             "stop" => &self.stop,
             "freeze" => &self.freeze,
             "thaw" => &self.thaw,
-            "fence" => &self.fence,
             _ => &None,
         };
         command.as_deref()
@@ -141,7 +137,13 @@ impl ExternalServer {
                 Ok(began.elapsed())
             }
             Err(WaitError::Failed(status)) => Err(error(status)),
-            Err(WaitError::Timeout { last_status, .. }) => Err(error(format!("last answer: {last_status}"))),
+            Err(WaitError::Timeout { last_status, .. }) => {
+                let left_down = self.ended.load(Ordering::SeqCst) && self.commands.start.is_none();
+                let hint = "a command of the scenario ended it and nobody has started it again; \
+                            add `start = \"…\"` to its `driver`, or start it by hand";
+                let hint = left_down.then(|| hint.to_owned());
+                Err(StartError { hint, ..error(format!("last answer: {last_status}")) })
+            }
         }
     }
 
@@ -203,29 +205,6 @@ impl ExternalServer {
         self.act("thaw", &self.commands.thaw, COMMAND, &[]).await?;
         self.frozen.store(false, Ordering::SeqCst);
         Ok(1)
-    }
-
-    /// Runs the command `fence`, and looks whether the server still takes writes.
-    pub async fn fence(&self) -> Result<Proof, SignalError> {
-        let began = Instant::now();
-        self.act("fence", &self.commands.fence, COMMAND, &[]).await?;
-        if self.takes_writes().await {
-            let said = "the command `fence` succeeded, and the server still takes writes".to_owned();
-            return Err(SignalError::Command { node: self.host.node.clone(), said });
-        }
-        self.ended.store(true, Ordering::SeqCst);
-        let node = self.host.node.clone();
-        Ok(Proof { node, evidence: Evidence::Command, killed: 0, took: began.elapsed() })
-    }
-
-    async fn takes_writes(&self) -> bool {
-        let login = self.place.login("pgbench-rs fence");
-        let Ok(client) = connect(&self.host, &login, ATTEMPT).await else { return false };
-        let answer = client.query_one("SHOW transaction_read_only", &[]);
-        match tokio::time::timeout(ATTEMPT, answer).await {
-            Ok(Ok(row)) => row.get::<_, &str>(0) == "off",
-            _ => false,
-        }
     }
 
     /// Whether there is a command `promote`.

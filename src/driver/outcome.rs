@@ -63,22 +63,13 @@ pub enum Evidence {
         /// The status with which it ended.
         exit_code: Option<i64>,
     },
-    /// It is somebody else's server: a command fenced it, and it was not seen to take writes.
-    Command,
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Proof { node, evidence, killed, took } = self;
-        if let Evidence::Command = evidence {
-            return write!(
-                f,
-                "the command of `{node}` fenced it, and no login found it taking writes afterwards; after {took:.1?}"
-            );
-        }
         write!(f, "no process of `{node}` is left: ")?;
         match evidence {
-            Evidence::Command => {}
             Evidence::Processes(data) => {
                 let data = data.display();
                 write!(f, "{killed} killed, the postmaster reaped, no {SERVER_PROGRAM} stands in {data}")?;

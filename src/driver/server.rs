@@ -154,7 +154,10 @@ impl Server {
         match self {
             Server::Process(server) => server.fence().await,
             Server::Container(server) => server.fence().await,
-            Server::External(server) => server.fence().await,
+            Server::External(server) => {
+                let node = server.host.node.clone();
+                Err(SignalError::NoCommand { node, what: "fence" })
+            }
         }
     }
 

@@ -26,8 +26,7 @@ impl Outcome {
                 values.push(Value { subject, ..Value::new(metric, took.as_secs_f64()) });
             }
         };
-        let unplanned = |episode: &&Episode| episode.requested.is_none() && episode.confirmed >= fault;
-        if let Some(e) = fault.and_then(|_| self.episodes.iter().find(unplanned)) {
+        if let Some(e) = self.failover(fault) {
             push("failover.detect", fault, e.confirmed, None);
             push("failover.elect", e.confirmed, e.elected, None);
             push("failover.fence", e.elected, e.fenced, None);
@@ -38,6 +37,17 @@ impl Outcome {
             push("switchover.duration", e.requested, e.promoted, subject);
         }
         values
+    }
+
+    /// When the primary that the measured failover replaced was proven fenced.
+    pub fn fenced(&self, fault: Option<Duration>) -> Option<Duration> {
+        self.failover(fault)?.fenced
+    }
+
+    /// The first failover that was confirmed after `fault`.
+    fn failover(&self, fault: Option<Duration>) -> Option<&Episode> {
+        fault?;
+        self.episodes.iter().find(|episode| episode.requested.is_none() && episode.confirmed >= fault)
     }
 }
 
@@ -80,6 +90,7 @@ mod tests {
                 "switchover.duration b>c 5"
             ]
         );
+        assert_eq!((outcome.fenced(Some(s(10))), outcome.fenced(None)), (Some(s(16)), None));
         assert_eq!(outcome.values(None).len(), 1);
         let declared = |value: &Value| crate::metric::catalogue::find(value.metric).is_some();
         assert!(outcome.values(Some(s(10))).iter().all(declared));

@@ -48,6 +48,12 @@ pub const METRICS: &[Metric] = &[
         "from the measured fault to the acknowledgement of the newest write that was lost; negative: before the fault",
     ),
     m(
+        "ledger.lost_after_fence",
+        "count",
+        Lower,
+        "lost writes that were acknowledged after the old primary was proven fenced; absent without a fence",
+    ),
+    m(
         "ledger.acked_stale",
         "count",
         Lower,

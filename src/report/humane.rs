@@ -8,17 +8,32 @@ pub(super) fn number(unit: &str, value: f64) -> String {
 
 /// Two values of `unit`, sharing its name: `480–610 ms`. One when both look alike.
 pub(super) fn range(unit: &str, low: f64, high: f64) -> String {
+    if dwarfed(unit, low, high) {
+        return format!("{}–{}", number(unit, low), number(unit, high));
+    }
     let (from, _) = scaled(unit, low, high);
     let (to, suffix) = scaled(unit, high, high);
     if from == to { to + &suffix } else { format!("{from}–{to}{suffix}") }
 }
 
-/// Several values of `unit` in the unit that fits the greatest, `?` for what is not known: `1.02 / ? / 5.31 ms`.
+/// Several values of `unit` in the unit that fits the greatest, `?` for what is not known: `1.02 / ? / 5.31 ms`; each in
+/// one of its own where that would leave nothing of one.
 pub(super) fn list(unit: &str, values: &[Option<f64>]) -> String {
     let greatest = values.iter().copied().flatten().fold(0.0, f64::max);
+    if values.iter().flatten().any(|value| dwarfed(unit, *value, greatest)) {
+        let each = values.iter().map(|value| value.map_or_else(|| "?".into(), |value| number(unit, value)));
+        return each.collect::<Vec<_>>().join(" / ");
+    }
     let text = |value: &Option<f64>| value.map_or_else(|| "?".into(), |value| scaled(unit, value, greatest).0);
     let texts: Vec<String> = values.iter().map(text).collect();
     texts.join(" / ") + &scaled(unit, greatest, greatest).1
+}
+
+/// Whether too little of a value would be left in the unit of another: it has one of its own, and is less than a
+/// hundredth of it.
+fn dwarfed(unit: &str, value: f64, greatest: f64) -> bool {
+    let own = scaled(unit, value, value).1 != scaled(unit, greatest, greatest).1;
+    own && value != 0.0 && value.abs() < 0.01 * greatest.abs()
 }
 
 /// A share as a percentage, never rounded to nothing or to all.
@@ -99,6 +114,8 @@ mod tests {
         assert_eq!(range("s", 0.5, 1.25), "0.50–1.25 s");
         assert_eq!(range("count", 3.0, 3.0), "3");
         assert_eq!(list("s", &[Some(0.001), None, Some(0.0053)]), "1 / ? / 5.30 ms");
+        assert_eq!(list("s", &[Some(0.0008), Some(1.14), Some(0.0), None]), "800 µs / 1.14 s / 0 s / ?");
+        assert_eq!(range("s", 0.000_234, 1.6), "234 µs–1.60 s");
         assert_eq!(percent(0.9375), "93.8 %");
         assert_eq!(percent(0.4507), "45.1 %");
         assert_eq!(percent(0.95), "95 %");

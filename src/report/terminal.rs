@@ -157,10 +157,11 @@ const APPARATUS: [(&str, &str); 3] = [
     ("sampler missed, worst node", "sampler.missed"),
 ];
 
-const LEDGER: [(&str, &[&str]); 4] = [
+const LEDGER: [(&str, &[&str]); 5] = [
     ("ledger: sent / acked", &["ledger.attempted", "ledger.acked"]),
     ("  failed / unknown / weak", &["ledger.failed", "ledger.unknown", "ledger.weak_ok"]),
     ("  lost / recovered", &["ledger.acked_lost", "ledger.recovered"]),
+    ("  lost after the fence", &["ledger.lost_after_fence"]),
     ("  unexpected / twice / holes", &["ledger.unexpected", "ledger.duplicates", "ledger.holes"]),
 ];
 

@@ -42,6 +42,8 @@ struct Guest {
     pgbench: Option<(u32, Whose)>,
     /// What is to be dropped: names, and the inventory's entry.
     made: Vec<(&'static str, Id)>,
+    /// The session that keeps other runs out; see [`alone`].
+    _alone: Client,
 }
 
 impl Guests {
@@ -59,7 +61,8 @@ impl Guests {
         let known = self.0.iter().position(|guest| guest.database == database);
         let index = known.unwrap_or(self.0.len());
         if known.is_none() {
-            self.0.push(Guest { database, hosts: cluster.hosts(), pgbench: None, made: Vec::new() });
+            let _alone = alone(&primary.host, &database, place).await?;
+            self.0.push(Guest { database, hosts: cluster.hosts(), pgbench: None, made: Vec::new(), _alone });
         }
         let guest = &mut self.0[index];
         if let Some(scale) = scenario.load.values().map(|load| load.mix.scale()).max() {
@@ -194,6 +197,25 @@ impl Guest {
         }
         Ok(true)
     }
+}
+
+/// First key of the advisory lock; the letters `pgbr`. The second stands for the schema in which tables are made.
+const LOCK: i32 = 0x7067_6272;
+
+/// A session with an advisory lock that one run at a time can have on a schema: two would take each other's rows for
+/// their own. It ends with the harness, however that ends, and with the server: after a failover nobody is kept out.
+async fn alone(primary: &Host, database: &str, place: &Workplace) -> anyhow::Result<Client> {
+    let client = connect(primary, &place.login("pgbench-rs lock"), CONNECT_LIMIT).await?;
+    let lock = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
+    let row = client.query_one(lock, &[&LOCK]).await.map_err(|error| anyhow!("{}", in_words(&error)))?;
+    if !row.get::<_, bool>(0) {
+        bail!(
+            "another run is using {database}\n\
+             hint: wait until it has ended, or name another schema in `conninfo` (options='-c search_path=…'); \
+             pg_locks names its session (locktype = 'advisory', classid = {LOCK})"
+        );
+    }
+    Ok(client)
 }
 
 /// Waits until a standby holds what the primary had written.

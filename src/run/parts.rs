@@ -198,13 +198,21 @@ impl Halted {
     /// Reads the surviving database, stops what is left, and gathers everything.
     pub async fn finish(self, progress: &Progress) -> Ended {
         let mut ended = self.ended;
+        let mut verdict = None;
         if let Some(ledger) = self.ledger {
             progress.doing("reading the surviving database");
-            ended.values.extend(ledger.verdict().await);
+            let (values, read) = ledger.verdict().await;
+            ended.values.extend(values);
+            verdict = read;
         }
         if let Some(manager) = self.manager {
             match Arc::try_unwrap(manager) {
-                Ok(manager) => ended.values.extend(manager.stop().await.values(self.measured)),
+                Ok(manager) => {
+                    let outcome = manager.stop().await;
+                    ended.values.extend(outcome.values(self.measured));
+                    let fenced = outcome.fenced(self.measured).zip(verdict);
+                    ended.values.extend(fenced.and_then(|(fenced, verdict)| verdict.lost_after(fenced)));
+                }
                 Err(_) => ended.problems.push("a step still held the manager when the trial ended".into()),
             }
         }

@@ -131,10 +131,10 @@ impl Book {
         self.gaps.outage(end)
     }
 
-    /// When the newest of these writes of `writer` was acknowledged; absent when that is too long ago.
-    pub fn last_acked(&self, writer: usize, writes: &Ranges) -> Option<Duration> {
-        let dated = self.accounts.get(writer)?.acked_at.iter().rev();
-        dated.into_iter().find(|(seq, _)| writes.contains(*seq)).map(|(_, at)| *at)
+    /// When each of these writes of `writer` was acknowledged, but for those of too long ago.
+    pub fn acked_at(&self, writer: usize, writes: &Ranges) -> Vec<Duration> {
+        let dated = self.accounts.get(writer).map(|account| account.acked_at.iter()).into_iter().flatten();
+        dated.filter(|(seq, _)| writes.contains(*seq)).map(|(_, at)| *at).collect()
     }
 
     /// When the measured fault happened.
@@ -298,7 +298,7 @@ mod tests {
         book.settle(0, Outcome::Weak, 1, ms(300));
         book.settle(1, Outcome::Ok, 2, ms(400));
         assert_eq!((at(&book, "ledger.acked_stale"), at(&book, "ledger.split_brain")), (Some(2.0), Some(0.1)));
-        assert_eq!(book.last_acked(0, &[1, 2, 3].into_iter().collect()), Some(ms(250)));
-        assert_eq!(book.last_acked(0, &[3].into_iter().collect()), None, "its outcome is not known");
+        assert_eq!(book.acked_at(0, &[1, 2, 3].into_iter().collect()), [ms(100), ms(250)]);
+        assert!(book.acked_at(0, &[3].into_iter().collect()).is_empty(), "its outcome is not known");
     }
 }

@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
+use verdict::Verdict;
 use writer::{Schedule, Shared, Writer, lock};
 
 /// The table, with the columns `writer int` and `seq bigint`.
@@ -149,19 +150,24 @@ pub struct Halted {
 }
 
 impl Halted {
-    /// Reads the survivor and compares.
+    /// Reads the survivor and compares: the values, and the verdict that they rest on.
     ///
     /// When there is none to be read, what only it can tell is absent, and an event says why.
-    pub async fn verdict(self) -> Vec<Value> {
+    pub async fn verdict(self) -> (Vec<Value>, Option<Verdict>) {
         if let Some(outage) = self.book.outage(self.end) {
             self.ends.outage(outage);
         }
         let mut values = self.book.values(self.end);
         match self.ends.verdict(&self.hosts, &self.login, &self.book).await {
-            Ok(verdict) => values.extend(verdict.values()),
-            Err(error) => self.ends.say("ledger.no_verdict", None, error.to_string()),
+            Ok(verdict) => {
+                values.extend(verdict.values());
+                (values, Some(verdict))
+            }
+            Err(error) => {
+                self.ends.say("ledger.no_verdict", None, error.to_string());
+                (values, None)
+            }
         }
-        values
     }
 }
 
@@ -241,12 +247,7 @@ impl Ends {
         }
     }
 
-    async fn verdict(
-        &self,
-        hosts: &[Host],
-        login: &Login,
-        book: &Book,
-    ) -> Result<verdict::Verdict, survivor::NoVerdict> {
+    async fn verdict(&self, hosts: &[Host], login: &Login, book: &Book) -> Result<Verdict, survivor::NoVerdict> {
         let mut found = survivor::find(hosts, login).await?;
         if found.len() > 1 {
             let list: Vec<String> =

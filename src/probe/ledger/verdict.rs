@@ -43,8 +43,10 @@ impl<'a> Survivor<'a> {
             verdict.recovered += account.unknown.intersection(present).count();
             verdict.acked_lost.push(lost);
         }
-        let dated = verdict.acked_lost.iter().enumerate();
-        let newest = dated.filter_map(|(writer, lost)| self.book.last_acked(writer, lost)).max();
+        let of_writers = verdict.acked_lost.iter().enumerate();
+        verdict.lost_acks = of_writers.flat_map(|(writer, lost)| self.book.acked_at(writer, lost)).collect();
+        verdict.lost_acks.sort_unstable();
+        let newest = verdict.lost_acks.last().copied();
         let since = |at: Duration, fault: Duration| at.as_secs_f64() - fault.as_secs_f64();
         verdict.last_lost_ack = newest.zip(self.book.fault_at()).map(|(at, fault)| since(at, fault));
         verdict
@@ -88,9 +90,19 @@ pub struct Verdict {
     /// From the measured fault to the acknowledgement of the newest lost write, in seconds; negative: before the
     /// fault. Absent when none was lost, and when it is not known.
     pub last_lost_ack: Option<f64>,
+    /// When the lost writes had been acknowledged, in order, as far as that is still known.
+    pub lost_acks: Vec<Duration>,
 }
 
 impl Verdict {
+    /// How many lost writes were acknowledged after `fenced`, when the primary that was fenced was proven unable to
+    /// acknowledge any. Absent when the instants of some are not known any more.
+    pub fn lost_after(&self, fenced: Duration) -> Option<Value> {
+        let lost: u64 = self.acked_lost.iter().map(Ranges::count).sum();
+        let after = self.lost_acks.iter().filter(|at| **at > fenced).count();
+        (lost == self.lost_acks.len() as u64).then(|| Value::new("ledger.lost_after_fence", after as f64))
+    }
+
     /// As rows of the summary.
     pub fn values(&self) -> Vec<Value> {
         let lost: u64 = self.acked_lost.iter().map(Ranges::count).sum();
@@ -193,6 +205,24 @@ mod tests {
         let seen = verdict(&book, &present([1, 2, 3, 6, 7, 11, 14, 15]));
         assert_eq!(seen.acked_lost[0], [4, 5, 8, 9, 10, 12, 13, 16, 17, 18, 19, 20].into_iter().collect());
         assert_eq!(seen.holes, 2 + 2);
+    }
+
+    #[test]
+    fn losses_are_held_against_the_fence() {
+        let mut book = Book::new(2);
+        let ms = Duration::from_millis;
+        for (writer, at) in [(0, 10), (1, 20), (0, 30), (1, 40), (0, 50)] {
+            book.settle(writer, Ok, 1, ms(at));
+        }
+        book.fault(ms(15));
+        let seen = verdict(&book, &[(0, 1, 1), (0, 3, 1)]);
+        assert_eq!(seen.lost_acks, [ms(20), ms(30), ms(40)]);
+        assert_eq!(seen.last_lost_ack, Some(0.025));
+        let after = |fence| seen.lost_after(ms(fence)).map(|value| value.value);
+        assert_eq!((after(40), after(39), after(5)), (Some(0.0), Some(1.0), Some(3.0)));
+        let undated = Verdict { lost_acks: vec![ms(20)], ..seen.clone() };
+        assert_eq!(undated.lost_after(ms(40)), None, "of two nobody knows when they were acknowledged");
+        assert!(catalogue::find(seen.lost_after(ms(40)).unwrap().metric).is_some());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Finding, Findings, Part};
 use crate::fault::Fault;
-use crate::manager::Manager;
+use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::{METRICS, find};
 use crate::scenario::near::{did_you_mean, list, near};
 use crate::scenario::read::Combination;
@@ -197,11 +197,19 @@ pub(in crate::scenario) fn unmeasured(
     findings.0
 }
 
+fn fences(scenario: &Scenario) -> bool {
+    matches!(&scenario.manager, Manager::Builtin(builtin) if builtin.fence != Fence::None)
+}
+
 /// What would have to be added for `metric` to be measured; `None` if it is.
 fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
     let scenario = &variant.scenario;
     let open = |metric: &str| metric.starts_with("generator.late") || metric.starts_with("load.wait");
     let (there, hint) = match metric.split('.').next()? {
+        "ledger" if metric == "ledger.lost_after_fence" => (
+            scenario.probe.ledger.is_some() && scenario.measured().is_some() && fences(scenario),
+            "it takes `[probe.ledger]`, a step, and a `[manager]` that fences",
+        ),
         "ledger" => (scenario.probe.ledger.is_some(), "add `[probe.ledger]`"),
         "failover" if metric.starts_with("failover.write_outage") => (
             scenario.probe.ledger.is_some() && scenario.measured().is_some(),

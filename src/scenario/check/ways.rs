@@ -7,7 +7,7 @@ use crate::driver::{Driver, Network};
 use crate::fault::{Fault, Partition, Stall};
 use crate::net::side::{Party, Side, Term, parties, ways};
 use crate::scenario::near::list;
-use crate::scenario::{Scenario, topology::NodePlan};
+use crate::scenario::{Role, Scenario, topology::NodePlan};
 use std::collections::BTreeMap;
 
 pub(super) fn links(scenario: &Scenario, findings: &mut Findings) {
@@ -73,6 +73,13 @@ fn side(scenario: &Scenario, path: &[&str], side: &Side, findings: &mut Findings
                     false => format!("the sites are {}", list(sites)),
                 };
                 findings.value(path, format!("nobody stands at the site `{site}`"), hint);
+            }
+            Term::Clients if !placed.iter().any(|placed| matches!(placed.party, Party::Clients(_))) => {
+                findings.value(path, "there are no clients", "add a `[load.NAME]` or `[probe.ledger]`");
+            }
+            Term::Standbys if !scenario.nodes().iter().any(|node| node.role == Role::Standby) => {
+                let hint = "add one, such as `s = { role = \"standby\", follows = \"a\" }`";
+                findings.value(path, "there is no standby", hint);
             }
             Term::Manager if !placed.iter().any(|placed| placed.party == Party::Manager) => {
                 findings.value(path, "there is no manager", "add `[manager]` with `kind = \"builtin\"`");

@@ -317,7 +317,7 @@ async fn hot_paths_over_tls() {
         assert!(outcome.account.closes() && outcome.account.done > 50, "{:?}", outcome.account);
         assert_eq!(outcome.account.errors, 0);
     }
-    let values = writing.halt().await.verdict().await;
+    let values = writing.halt().await.verdict().await.0;
     let count = |name: &str| values.iter().find(|value| value.metric == name && value.subject.is_none()).unwrap().value;
     assert!(count("ledger.acked") > 100.0 && count("ledger.acked_lost") == 0.0, "{values:?}");
 
@@ -393,16 +393,7 @@ async fn what_is_done_to_it_is_done_by_its_commands() {
     let server = Primary::start(&["fsync=off"]);
     let log = root.path().join("log").display().to_string();
     let conninfo = format!("host=127.0.0.1 port={} user=postgres dbname=postgres password=hunter2", server.host.port);
-    let none = External {
-        conninfo,
-        promote: None,
-        kill: None,
-        start: None,
-        stop: None,
-        freeze: None,
-        thaw: None,
-        fence: None,
-    };
+    let none = External { conninfo, promote: None, kill: None, start: None, stop: None, freeze: None, thaw: None };
     let bare = ExternalServer::new(place.clone(), "a", &none).unwrap();
     bare.start().await.unwrap_or_else(|error| panic!("{error}"));
     let said = bare.kill().await.unwrap_err().to_string();
@@ -422,7 +413,6 @@ async fn what_is_done_to_it_is_done_by_its_commands() {
         stop: write("stop"),
         freeze: write("freeze"),
         thaw: write("thaw"),
-        fence: write("fence"),
         promote: Some("echo to out; echo to err >&2; exit 3".to_owned()),
         ..none.clone()
     };
@@ -435,10 +425,8 @@ async fn what_is_done_to_it_is_done_by_its_commands() {
     assert!(node.is_running());
     let error = node.promote(LIMIT).await.unwrap().unwrap_err().to_string();
     assert!(error.contains("failed (exit status: 3)\n    to out\n    to err"), "{error}");
-    let error = node.fence().await.unwrap_err().to_string();
-    assert!(error.contains("the command `fence` succeeded, and the server still takes writes"), "{error}");
     let port = server.host.port;
-    let expected = format!("freeze a {port}\nthaw a {port}\nstop a {port} immediate\nfence a {port}\n");
+    let expected = format!("freeze a {port}\nthaw a {port}\nstop a {port} immediate\n");
     assert_eq!(
         std::fs::read_to_string(&log).unwrap().replace(" \n", "\n"),
         expected,
@@ -446,12 +434,14 @@ async fn what_is_done_to_it_is_done_by_its_commands() {
     );
 
     drop(server);
-    let proof = node.fence().await.unwrap().to_string();
-    assert!(proof.starts_with("the command of `a` fenced it"), "{proof}");
     let error = node.start().await.unwrap_err().to_string();
     assert!(error.starts_with("node `a` did not start within") && error.contains("onnection refused"), "{error}");
-    let late = External { kill: Some("sleep 60".to_owned()), stop: Some("sleep 60".to_owned()), ..none };
-    let late = ExternalServer::new(place, "a", &late).unwrap();
+    let late_commands = External { kill: Some("sleep 60".to_owned()), stop: Some("sleep 60".to_owned()), ..none };
+    let late = ExternalServer::new(place.clone(), "a", &late_commands).unwrap();
     let error = late.stop(Shutdown::Fast, Duration::from_millis(200)).await.unwrap_err().to_string();
     assert!(error.contains("was ended after its limit of 200ms") && late.is_running(), "{error}");
+    let killed = ExternalServer::new(place, "a", &External { kill: Some("true".to_owned()), ..late_commands }).unwrap();
+    killed.kill().await.unwrap();
+    let error = killed.restore().await.unwrap_err();
+    assert!(error.contains("hint: a command of the scenario ended it and nobody has started it again"), "{error}");
 }

@@ -151,7 +151,7 @@ async fn the_ledger_sees_what_is_done_behind_its_back() {
     more_rows(&control, 20).await;
     ledger.fault(desk.clock.elapsed());
     more_rows(&control, 200).await;
-    let values = ledger.halt().await.verdict().await;
+    let values = ledger.halt().await.verdict().await.0;
     let counts = ["acked_lost", "duplicates", "unexpected", "holes", "unknown", "failed", "weak_ok", "recovered"];
     let counts = counts.map(|name| count(&values, &format!("ledger.{name}")));
     assert_eq!(counts, [7, 1, 1, 7, 0, 0, 0, 0], "{values:?}");
@@ -186,7 +186,7 @@ async fn a_cancelled_synchronous_wait_is_a_weak_acknowledgement() {
     control.batch_execute(&sync("")).await.unwrap();
     control.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     more_rows(&control, 20).await;
-    let values = ledger.halt().await.verdict().await;
+    let values = ledger.halt().await.verdict().await.0;
     assert_eq!(count(&values, "ledger.weak_ok"), 4, "{values:?}");
     assert!(count(&values, "ledger.skipped") >= 4, "each writer has an instant every 20 ms");
     assert_eq!((count(&values, "ledger.acked_lost"), count(&values, "ledger.weak_lost")), (0, 0));
@@ -203,7 +203,7 @@ async fn writes_that_never_come_back_give_a_lower_bound_and_no_verdict() {
     kill(postmaster(&control).await, Signal::SIGQUIT).unwrap();
     ledger.fault(t0);
     sleep(Duration::from_secs(1)).await;
-    let values = ledger.halt().await.verdict().await;
+    let values = ledger.halt().await.verdict().await.0;
     let at_least = value(&values, "failover.write_outage_at_least", None).expect("a lower bound");
     assert!((0.9..20.0).contains(&at_least), "{at_least}");
     assert_eq!(value(&values, "failover.write_outage", None), None);
@@ -280,7 +280,7 @@ async fn a_failover_by_hand_is_measured_by_every_probe() {
     let rows: i64 = on_s1.query_one("SELECT count(*) FROM pgbench_rs_ledger", &[]).await.unwrap().get(0);
     until(&on_s2, &format!("SELECT count(*) > {} FROM pgbench_rs_ledger", rows + 100)).await;
 
-    let (lost, lags, streaming) = (ledger.halt().await.verdict().await, seen.stop().await, streams.stop().await);
+    let (lost, lags, streaming) = (ledger.halt().await.verdict().await.0, seen.stop().await, streams.stop().await);
     let outage = value(&lost, "failover.write_outage", None).expect("writes came back");
     assert!(outage > 0.01 && outage < 20.0, "{outage}");
     assert_eq!(value(&lost, "failover.write_outage_at_least", None), None);

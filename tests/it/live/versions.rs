@@ -187,7 +187,7 @@ async fn failover(lab: &Lab, version: Major) {
         while sampled.try_recv().is_ok() {}
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let verdict = ledger.halt().await.verdict().await;
+    let verdict = ledger.halt().await.verdict().await.0;
     let (_, lacking) = sampler.stop().await;
     let outcome = manager.stop().await;
     let value =

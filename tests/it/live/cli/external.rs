@@ -313,6 +313,23 @@ fn a_way_to_them_is_slowed_here() {
 }
 
 #[test]
+fn two_runs_do_not_share_a_schema() {
+    let theirs = Theirs::start();
+    let lab = Lab::with(&theirs.scenario(&[], &[], &CALM.replace("2s", "40s")));
+    let mut first = lab.start(&[]);
+    first.until_said("only #1: one");
+    let other = Lab::with(&theirs.scenario(&[], &[], CALM));
+    let ended = other.start(&[]).wait();
+    let (_, status, reason) = other.trials().remove(0);
+    assert_eq!((ended.code, status.as_str()), (Some(4), "failed"), "{}", ended.stderr);
+    assert!(reason.contains("another run is using database shop on localhost"), "{reason}");
+    assert!(theirs.tables(&theirs.primary).contains("pgbench_rs_ledger"), "the first one's tables are gone");
+    first.signal(Signal::SIGINT);
+    assert_eq!(first.wait().code, Some(130));
+    assert_eq!(theirs.tables(&theirs.primary), "");
+}
+
+#[test]
 fn clean_says_what_a_killed_run_may_have_left() {
     let theirs = Theirs::start();
     let lab = Lab::with(&theirs.scenario(&[], &[], &CALM.replace("2s", "40s")));
