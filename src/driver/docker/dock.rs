@@ -42,6 +42,8 @@ pub struct Dock {
     /// The run's network; absent when servers use the network of the engine's host.
     pub lan: Option<Lan>,
     pub(super) entry: Id,
+    /// What tells its engine from others; see [`Engine::identity`].
+    identity: String,
     /// Of an engine on another machine: where its servers listen, and their ports.
     pub(super) remote: Option<(IpAddr, Ports)>,
     passwd: PathBuf,
@@ -89,6 +91,9 @@ pub enum DockError {
         /// What the resolver said.
         why: String,
     },
+    /// There is no port for a server on the machine's own network.
+    #[error("no port can be had: {0}")]
+    Port(io::Error),
     /// All ports that servers on another machine may have are taken.
     #[error(
         "no port from {} to {} is free on the machine of the container engine at {engine}",
@@ -114,7 +119,12 @@ pub enum DockError {
 impl Dock {
     /// Reaches the engine and makes the run's network there. What is made is named in the inventory before.
     pub async fn open(place: &Arc<Workplace>, settings: &Docker) -> Result<Arc<Dock>, DockError> {
-        let engine = Engine::connect(settings.host.as_deref()).await?;
+        Dock::on(place, Engine::connect(settings.host.as_deref()).await?, settings).await
+    }
+
+    /// The same on an engine that was reached already.
+    pub async fn on(place: &Arc<Workplace>, engine: Engine, settings: &Docker) -> Result<Arc<Dock>, DockError> {
+        let identity = engine.identity().await?;
         let remote = match engine.remote_host() {
             Some(host) => {
                 Some((address(&engine, settings.address.as_deref().unwrap_or(host)).await?, Ports::default()))
@@ -135,11 +145,26 @@ impl Dock {
             place: place.clone(),
             lan,
             entry,
+            identity,
             remote,
             passwd,
             made: AtomicU32::new(0),
             stations: Default::default(),
         }))
+    }
+
+    /// Whether servers of these settings have their place here: the engine is the same, however it is called, and so is
+    /// the network.
+    pub async fn is_for(&self, engine: &Engine, settings: &Docker) -> Result<bool, DockError> {
+        if self.is_remote() == engine.is_local() || self.identity != engine.identity().await? {
+            return Ok(false);
+        }
+        match (&self.remote, engine.remote_host()) {
+            (Some((own, _)), Some(host)) => {
+                Ok(*own == address(engine, settings.address.as_deref().unwrap_or(host)).await?)
+            }
+            _ => Ok(self.lan.is_some() == (settings.network == Network::Bridge)),
+        }
     }
 
     /// The image `reference`, pulled when it is not there; see [`Engine::image`].

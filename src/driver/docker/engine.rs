@@ -152,6 +152,13 @@ impl Engine {
         }
     }
 
+    /// What tells it from others, however it is reached: its id, and where it keeps what it has, for engines of one
+    /// machine may share an id.
+    pub(super) async fn identity(&self) -> Result<String, EngineError> {
+        let info = self.docker.info().await.map_err(asked("asking the engine for its id"))?;
+        Ok(format!("{} {}", info.id.unwrap_or_default(), info.docker_root_dir.unwrap_or_default()))
+    }
+
     /// Its version and the interface's.
     pub fn version(&self) -> &EngineVersion {
         &self.version

@@ -66,7 +66,8 @@ enum At {
 }
 
 impl ContainerServer {
-    /// A server that does not run yet, at an address of its own.
+    /// A server that does not run yet, at an address of its own; where it uses the network of the engine's host, at a
+    /// port of `at`, else of 127.0.0.1.
     pub fn new(
         dock: &Arc<Dock>,
         node: &str,
@@ -74,6 +75,7 @@ impl ContainerServer {
         limits: Limits,
         data: PathBuf,
         log: PathBuf,
+        at: Option<Ipv4Addr>,
     ) -> Result<ContainerServer, DockError> {
         let (at, host) = match (&dock.lan, &dock.remote) {
             (_, Some((address, ports))) => {
@@ -86,8 +88,9 @@ impl ContainerServer {
                 (At::Lan(address), Host::new(node, address.to_string(), PORT))
             }
             (None, None) => {
-                let port = Port::reserve().map_err(|source| DockError::Io { path: data.clone(), source })?;
-                let host = Host::new(node, "127.0.0.1", port.number());
+                let at = at.unwrap_or(Ipv4Addr::LOCALHOST);
+                let port = Port::reserve(at).map_err(DockError::Port)?;
+                let host = Host::new(node, at.to_string(), port.number());
                 (At::Port { _held: port }, host)
             }
         };
@@ -120,7 +123,7 @@ impl ContainerServer {
         volume: &Arc<Volume>,
         log: PathBuf,
     ) -> Result<ContainerServer, DockError> {
-        let mut server = ContainerServer::new(dock, node, image, limits, volume.data().to_owned(), log)?;
+        let mut server = ContainerServer::new(dock, node, image, limits, volume.data().to_owned(), log, None)?;
         server.volume = Some(volume.clone());
         Ok(server)
     }

@@ -3,12 +3,14 @@
 
 use super::Findings;
 use crate::driver::Driver;
+use crate::driver::docker::Network;
 use crate::fault::Fault;
 use crate::scenario::Scenario;
 use crate::scenario::topology::NodePlan;
 
 pub(super) fn remote(scenario: &Scenario, findings: &mut Findings) {
     let nodes = scenario.nodes();
+    bridges(&nodes, findings);
     let Some(far) = nodes.iter().find(|node| is_remote(node)) else { return };
     if let Some(near) = nodes.iter().find(|node| is_here(node)) {
         findings.key(
@@ -29,6 +31,30 @@ pub(super) fn remote(scenario: &Scenario, findings: &mut Findings) {
     }
     for name in scenario.link.keys() {
         findings.key(&["link", name], proxies(far), PROXIES_HINT);
+    }
+}
+
+/// Nothing is passed on from one engine's bridge to another's. (Who is on the machine's own network and who is on one
+/// bridge reach each other, whichever engine runs them.)
+fn bridges(nodes: &[NodePlan], findings: &mut Findings) {
+    let socket = |node: &NodePlan| match &node.driver {
+        Driver::Docker(docker) if docker.network == Network::Bridge && is_here(node) => {
+            // Of old the one is a link to the other.
+            docker.host.as_ref().map(|host| host.replacen("unix:///var/run/", "unix:///run/", 1))
+        }
+        _ => None,
+    };
+    let mut on_bridges = nodes.iter().filter_map(|node| Some((node, socket(node)?)));
+    let Some((first, of_first)) = on_bridges.next() else { return };
+    if let Some((other, _)) = on_bridges.find(|(_, socket)| *socket != of_first) {
+        findings.key(
+            &["node", &other.entry, "driver"],
+            format!(
+                "`{}` and `{}` are on networks of two engines, which do not reach each other",
+                first.name, other.name
+            ),
+            "let the nodes of one engine use `network = \"host\"`",
+        );
     }
 }
 

@@ -117,7 +117,7 @@ impl Lab {
     fn server(&self, name: &str, limits: Limits, data: PathBuf) -> ContainerServer {
         let logs = self.root.path().join(format!("results/nodes/{name}"));
         fs::create_dir_all(&logs).unwrap();
-        ContainerServer::new(&self.dock, name, &self.image, limits, data, logs.join("postgresql.log")).unwrap()
+        ContainerServer::new(&self.dock, name, &self.image, limits, data, logs.join("postgresql.log"), None).unwrap()
     }
 
     fn configure(&self, server: &ContainerServer, settings: &[(&str, &str)]) {
