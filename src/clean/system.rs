@@ -78,7 +78,7 @@ mod tests {
             entry(3, Thing::Device { name: "pgbr1".into() }),
             entry(4, dir("/w/r/a")),
             entry(5, Thing::Mount { path: "/w/r/a".into() }),
-            entry(6, Thing::Labelled { engine: String::new() }),
+            entry(6, Thing::Labelled { engine: String::new(), certs: None }),
             entry(7, Thing::Cgroup { path: "/c/pgbr-1".into() }),
         ];
         let order: Vec<u64> = in_order(entries.iter().collect()).iter().map(|entry| entry.id).collect();

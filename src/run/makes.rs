@@ -132,7 +132,7 @@ fn server(make: &Make) -> record::Server {
             version,
             bindir: None,
             image: Some(format!("{} ({})", image.reference, image.identity())),
-            engine: Some(format!("{} at {}", dock.engine.version(), dock.engine.name())),
+            engine: Some(format!("{} at {}, {}", dock.engine.version(), dock.engine.name(), dock.engine.why())),
             conninfo: None,
         },
         Make::External { settings, .. } => record::Server {
@@ -157,7 +157,7 @@ async fn dock(
         return Ok(dock.clone());
     }
     progress.doing("reaching the container engine");
-    let engine = Engine::connect(docker.host.as_deref()).await?;
+    let engine = Engine::of(docker).await?;
     for (_, known) in docks.iter() {
         if known.is_for(&engine, docker).await? {
             let dock = known.clone();

@@ -9,6 +9,7 @@
 //! else a container needs is put into it before it starts, and servers use the network of their machine: each
 //! listens on one address of it, at a port of its own.
 
+use super::address::Address;
 use super::container::{Once, bind, bind_at};
 use super::engine::{Engine, EngineError};
 use super::image::{Image, ImageError};
@@ -119,7 +120,7 @@ pub enum DockError {
 impl Dock {
     /// Reaches the engine and makes the run's network there. What is made is named in the inventory before.
     pub async fn open(place: &Arc<Workplace>, settings: &Docker) -> Result<Arc<Dock>, DockError> {
-        Dock::on(place, Engine::connect(settings.host.as_deref()).await?, settings).await
+        Dock::on(place, Engine::of(settings).await?, settings).await
     }
 
     /// The same on an engine that was reached already.
@@ -132,7 +133,8 @@ impl Dock {
             None => None,
         };
         let inventory = &place.setup.inventory;
-        let named = inventory.thing(Thing::Labelled { engine: engine.name().to_owned() });
+        let Address { host, certs } = engine.address().clone();
+        let named = inventory.thing(Thing::Labelled { engine: host, certs });
         let entry = named.map_err(|source| DockError::Io { path: inventory.path().to_owned(), source })?;
         let passwd = place.dir().join("passwd");
         write_passwd(place, &passwd).map_err(|source| DockError::Io { path: passwd.clone(), source })?;

@@ -15,6 +15,7 @@ use super::follow::Running;
 use super::image::Image;
 use super::volume::Volume;
 use super::{Limits, cleanup};
+use crate::disk::throttle::{self, Device};
 use crate::driver::Workplace;
 use crate::driver::outcome::SignalError;
 use crate::driver::port::Port;
@@ -51,6 +52,8 @@ pub struct ContainerServer {
     made: OnceCell<()>,
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Arc<Running>>>,
+    /// The limit of its disk's speed that is to be in force whenever it runs.
+    pub(super) slowed: tokio::sync::Mutex<Option<(Device, throttle::Limits)>>,
     /// Parts of it were stopped where they stood.
     pub(super) parts_frozen: AtomicBool,
     kept: AtomicBool,
@@ -108,6 +111,7 @@ impl ContainerServer {
             made: OnceCell::new(),
             starting: tokio::sync::Mutex::new(()),
             running: Mutex::new(None),
+            slowed: tokio::sync::Mutex::default(),
             parts_frozen: AtomicBool::new(false),
             kept: AtomicBool::new(false),
             own_end: OnceLock::new(),
@@ -220,7 +224,7 @@ impl Drop for ContainerServer {
     fn drop(&mut self) {
         if self.is_running() && !self.kept.load(Ordering::Relaxed) {
             // What fails here is found by its label when the run is cleaned up.
-            let _ = cleanup::kill_one(self.dock.engine.name(), &self.name);
+            let _ = cleanup::kill_one(self.dock.engine.address(), &self.name);
         }
         match (&self.dock.lan, &self.dock.remote, &self.at) {
             (Some(lan), _, At::Lan(address)) => lan.give_back(*address),

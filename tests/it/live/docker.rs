@@ -160,7 +160,7 @@ impl Lab {
 /// After a failed test.
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = driver::docker::cleanup::remove(self.dock.engine.name(), &self.run);
+        let _ = driver::docker::cleanup::remove(self.dock.engine.address(), &self.run);
     }
 }
 

@@ -52,7 +52,8 @@ impl ContainerServer {
         }
     }
 
-    /// What was cut off stays cut off, in the network namespace that this start has made; then waits for a login.
+    /// What was cut off stays cut off, in the network namespace that this start has made, and a disk that was slow stays
+    /// slow; then waits for a login.
     async fn ready(&self) -> Result<(), String> {
         if let Some(filter) = &self.filter
             && let Some(path) = self.network_namespace().await.map_err(|error| error.to_string())?
@@ -60,6 +61,7 @@ impl ContainerServer {
             let entered = filter.enter(NetNs::at(path)).await;
             entered.map_err(|error| format!("its network is not as it is to be: {error}"))?;
         }
+        self.slow_disk_again().await.map_err(|error| format!("its disk is not as slow as it is to be: {error}"))?;
         accepts_login(&self.host, self.place()).await
     }
 
