@@ -5,6 +5,7 @@ use super::Findings;
 use crate::driver::Driver;
 use crate::driver::docker::Network;
 use crate::fault::Fault;
+use crate::net::Side;
 use crate::scenario::Scenario;
 use crate::scenario::topology::NodePlan;
 
@@ -29,8 +30,8 @@ pub(super) fn remote(scenario: &Scenario, findings: &mut Findings) {
             );
         }
     }
-    for name in scenario.link.keys() {
-        findings.key(&["link", name], proxies(far), PROXIES_HINT);
+    for (name, link) in &scenario.link {
+        between(scenario, &["link", name, "between"], (&link.between[0], &link.between[1]), findings);
     }
 }
 
@@ -60,17 +61,22 @@ fn bridges(nodes: &[NodePlan], findings: &mut Findings) {
 
 /// A fault at `act` that proxies of this machine bring about.
 pub(super) fn fault(scenario: &Scenario, act: &[&str], fault: &Fault, findings: &mut Findings) {
-    if fault.needs_proxies()
-        && let Some(far) = scenario.nodes().iter().find(|node| is_remote(node))
-    {
-        findings.key(&[act, &["kind"]].concat(), proxies(far), PROXIES_HINT);
+    if let (true, Some(sides)) = (fault.needs_proxies(), fault.sides()) {
+        let key = if sides.one_way { "to" } else { "between" };
+        between(scenario, &[act, &[key]].concat(), (sides.from, sides.to), findings);
     }
 }
 
-const PROXIES_HINT: &str = "let all engines be of this machine (`unix://…`), or use `freeze`, `kill` and `stop`";
-
-fn proxies(far: &NodePlan) -> String {
-    format!("ways lead through proxies of this machine, and `{}` is on another's engine", far.name)
+/// A way through a proxy of this machine begins on this machine.
+fn between(scenario: &Scenario, path: &[&str], sides: (&Side, &Side), findings: &mut Findings) {
+    if let Some((from, to)) = scenario.between_nodes(sides, is_remote) {
+        let message = format!(
+            "the way from `{from}` to `{to}` would lead through a proxy of this machine, and `{to}` is on another's engine"
+        );
+        let hint = "let one side be `@clients` or `@manager`, whose ways begin here; let the engines be of this machine \
+                    (`unix://…`); or use `freeze`, `kill` and `stop`";
+        findings.value(path, message, hint);
+    }
 }
 
 /// Whether a node is on an engine of another machine, as far as is written.
