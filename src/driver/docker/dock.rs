@@ -66,7 +66,7 @@ pub enum DockError {
     #[error(transparent)]
     Lan(#[from] LanError),
     /// A program of this machine failed.
-    #[error("the harness has no address of its own on the containers' network: {0}")]
+    #[error("the harness has no address of its own on the containers' network: {0}{hint}", hint = of_bridge(&.0.to_string()))]
     Tool(#[from] ToolError),
     /// The servers use the network of the engine's host.
     #[error("the servers have no network of their own")]
@@ -97,7 +97,8 @@ pub enum DockError {
     Port(io::Error),
     /// All ports that servers on another machine may have are taken.
     #[error(
-        "no port from {} to {} is free on the machine of the container engine at {engine}",
+        "no port from {} to {} is free on the machine of the container engine at {engine}\n\
+         hint: `ss -ltn` there says which are in use",
         super::ports::FIRST,
         super::ports::LAST
     )]
@@ -106,7 +107,7 @@ pub enum DockError {
         engine: String,
     },
     /// A data directory could not be made.
-    #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}")]
+    #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}{}", of_initdb(said))]
     Initdb {
         /// The image.
         image: String,
@@ -271,6 +272,30 @@ impl Dock {
     }
 }
 
+/// What helps when an address cannot be added to the engine's bridge.
+fn of_bridge(said: &str) -> &'static str {
+    if said.contains("Operation not permitted") {
+        "\nhint: only root can add one to the engine's bridge; run as root"
+    } else if said.contains("Cannot find device") {
+        "\nhint: the engine's networks are not this machine's (an engine without root, Docker Desktop): packets vanish only \
+         on an engine of this machine itself"
+    } else {
+        ""
+    }
+}
+
+/// What helps when `initdb` fails in a container.
+fn of_initdb(said: &str) -> &'static str {
+    if said.contains("Permission denied") || said.contains("Operation not permitted") {
+        "\nhint: does the engine map users (`userns-remap`, an engine without root)? Then the server's user does not own its \
+         directory there"
+    } else if said.contains("No space left on device") {
+        "\nhint: free some, or name another place with --work DIR"
+    } else {
+        ""
+    }
+}
+
 fn ids(place: &Workplace) -> (u32, u32) {
     match &place.setup.user {
         Some(user) => (user.uid, user.gid),
@@ -301,4 +326,20 @@ fn write_passwd(place: &Workplace, path: &Path) -> io::Result<()> {
     }
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_helped_has_a_hint() {
+        let initdb =
+            |said: &str| DockError::Initdb { image: "x".to_owned(), status: 1, said: said.to_owned() }.to_string();
+        let denied = initdb("initdb: error: could not change permissions of directory: Operation not permitted");
+        assert!(denied.contains("\nhint: does the engine map users"), "{denied}");
+        assert!(initdb("No space left on device").ends_with("--work DIR") && !initdb("odd").contains("hint"));
+        assert!(of_bridge("RTNETLINK answers: Operation not permitted").contains("run as root"));
+        assert!(of_bridge("Cannot find device \"pgbr1\"").contains("Docker Desktop"));
+    }
 }

@@ -30,7 +30,8 @@ pub enum EngineError {
     /// Nobody answers.
     #[error(
         "no container engine answers at {host}: {why}\n\
-         hint: start one (`systemctl start docker`), or name another with DOCKER_HOST"
+         hint: start one (`systemctl start docker`; Debian's package is docker.io), or name another with DOCKER_HOST or a \
+         docker context"
     )]
     Nobody {
         /// How it was to be reached.

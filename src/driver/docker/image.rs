@@ -77,6 +77,17 @@ pub enum ImageError {
         /// What it said.
         said: String,
     },
+    /// Its programs are of another architecture.
+    #[error(
+        "`{image}` is made for another kind of processor than the engine's: {said}\n\
+         hint: `docker pull --platform linux/amd64 {image}` (or linux/arm64) brings another, where there is one"
+    )]
+    Architecture {
+        /// What was asked for.
+        image: String,
+        /// What it said.
+        said: String,
+    },
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -132,11 +143,21 @@ impl Engine {
         let command = ["/bin/sh", "-c", QUESTION].map(str::to_owned).to_vec();
         let once = Once { run, image: id, entrypoint: Some(command), limit: ASK_LIMIT, ..Once::default() };
         let no_server = |said: &str| ImageError::NoServer { image: reference.to_owned(), said: said.trim().to_owned() };
+        let architecture = |said: &str| {
+            said.to_lowercase()
+                .contains("exec format error")
+                .then(|| ImageError::Architecture { image: reference.to_owned(), said: said.trim().to_owned() })
+        };
         let output = match self.once(once).await {
             // No shell in it, or none that starts.
-            Err(EngineError::Refused { status: 400, said, .. }) => return Err(no_server(&said)),
+            Err(EngineError::Refused { status: 400, said, .. }) => {
+                return Err(architecture(&said).unwrap_or_else(|| no_server(&said)));
+            }
             output => output?,
         };
+        if let Some(error) = architecture(&output.stderr) {
+            return Err(error);
+        }
         if output.status != 0 {
             return Err(no_server(&format!("`{QUESTION}` exited with status {}: {}", output.status, output.stderr)));
         }
@@ -180,6 +201,9 @@ fn why_not(reference: &str, error: EngineError) -> ImageError {
     let EngineError::Refused { said, status, .. } = &error else { return error.into() };
     let (image, said) = (reference.to_owned(), said.clone());
     let says = |words: &[&str]| words.iter().any(|word| said.to_lowercase().contains(word));
+    if says(&["no space left"]) {
+        return error.into();
+    }
     // Registries say "denied" of what does not exist, too, for they do not tell strangers what does.
     if says(&["unauthorized", "authentication required", "no basic auth", "denied"]) && !says(&["does not exist"]) {
         ImageError::Credentials { image, said }
@@ -235,6 +259,9 @@ mod tests {
         );
         assert!(
             why(500, "Head https://r/v2/x: unauthorized: authentication required").contains("hint: `docker login`")
+        );
+        assert!(
+            why(0, "write /x: no space left on device").contains("\nhint: the disk of the engine's machine is full")
         );
         let offline = "Get https://registry-1.docker.io/v2/: dial tcp: lookup registry-1.docker.io: no such host";
         assert!(why(500, offline).starts_with("`x` is not here and cannot be pulled: "));

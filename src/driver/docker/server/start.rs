@@ -3,7 +3,7 @@
 use super::{At, ContainerServer};
 use crate::driver::docker::container::{bind, labels, log_config};
 use crate::driver::docker::engine::{EngineError, asked};
-use crate::driver::docker::follow::{Follow, Running};
+use crate::driver::docker::follow::{FOR_MEMORY, Follow, Running};
 use crate::driver::docker::volume::Given;
 use crate::driver::start::{StartError, accepts_login};
 use crate::net::namespace::NetNs;
@@ -25,8 +25,7 @@ impl ContainerServer {
         let _one_start = self.starting.lock().await;
         let began = Instant::now();
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        let error =
-            |status: String| self.out_of_reach(StartError::new(&self.host, &self.log, log_offset, began, status));
+        let error = |status: String| self.with_hint(StartError::new(&self.host, &self.log, log_offset, began, status));
         if self.is_running() {
             return Err(error("it runs already".to_owned()));
         }
@@ -65,11 +64,24 @@ impl ContainerServer {
         accepts_login(&self.host, self.place()).await
     }
 
-    /// On another machine: the address may be none of its own, or not lead there from here.
-    fn out_of_reach(&self, error: StartError) -> StartError {
+    /// What helps: more of what it may use, or another way to it. On another machine the address may be none of its own,
+    /// or not lead there from here.
+    fn with_hint(&self, error: StartError) -> StartError {
         let says = |words: &str| error.log_tail.contains(words);
         let (engine, address) = (self.dock.engine.name(), &self.host.host);
         let hint = match &self.at {
+            _ if error.last_status.contains(FOR_MEMORY) => match self.limits.memory {
+                Some(limit) => format!("`memory` lets it use {limit}; give it more, or smaller `shared_buffers`"),
+                None => "the engine's machine has no more memory; let it have smaller `shared_buffers`".to_owned(),
+            },
+            _ if says("could not resize shared memory segment") => {
+                "`/dev/shm` is full in its container; give the node a larger `shm_size`".to_owned()
+            }
+            At::Lan(_) if says("ready to accept connections") => format!(
+                "it runs, and {address} is not reached from here: does a firewall keep this machine from networks of \
+                 {engine}, or are they not this machine's (an engine without root, Docker Desktop)? such an engine is \
+                 reached as one of another machine (`host = \"tcp://…\"` or `ssh://…`)"
+            ),
             At::Remote(port) if says("Address already in use") => {
                 format!(
                     "another program of the machine of {engine} listens on {address}:{port}; run this again: the port will be another"
