@@ -79,14 +79,15 @@ impl Address {
         certs: Option<&Path>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<(Address, Why), EngineError> {
-        let certs = certs.map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()));
         let named = host.filter(|host| !host.is_empty()).map(|host| (host.to_owned(), Why::Scenario));
         let named = named.or_else(|| Some((variable("DOCKER_HOST")?, Why::DockerHost)));
         let (address, why) = match named {
             Some((host, why)) => (Address { certs: from_environment(&host, &variable), host }, why),
             None => from_context(&variable)?,
         };
-        let address = Address { certs: certs.clone().or(address.certs), ..address };
+        // Whoever reaches it again may stand elsewhere.
+        let absolute = |dir: PathBuf| std::path::absolute(&dir).unwrap_or(dir);
+        let address = Address { certs: certs.map(Path::to_owned).or(address.certs).map(absolute), ..address };
         if certs.is_some() && !matches!(address.reach()?, Reach::Tcp(_, Some(_))) {
             let why = "`certs` is for engines that are reached by TCP, and this one is not".to_owned();
             return Err(EngineError::Tls { host: address.host, why });
@@ -306,6 +307,8 @@ mod tests {
         let own = Some(Path::new("/of/one"));
         let (address, _) = Address::choose(Some("tcp://h:2376"), own, variable).unwrap();
         assert_eq!(address.certs.as_deref(), own);
+        let (relative, _) = Address::choose(Some("tcp://h:2376"), Some(Path::new("tls")), variable).unwrap();
+        assert_eq!(relative.certs, Some(std::env::current_dir().unwrap().join("tls")));
         let error = Address::choose(Some("unix:///x"), own, variable).unwrap_err().to_string();
         assert!(error.contains("`certs` is for engines that are reached by TCP"), "{error}");
     }

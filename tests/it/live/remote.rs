@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const HOW: &str = "as root, with dockerd, sshd, openssl, a Docker engine and the images that .ci/images makes";
+const HOW: &str =
+    "as root, with dockerd, sshd, openssl, a Docker engine of this machine and the images that .ci/images makes";
 const WHAT: &str = "servers on engines of other machines";
 const IMAGE: &str = "pgbench-rs/postgres:17";
 /// An engine takes seconds to start and to end on a machine that is busy.
@@ -38,7 +39,9 @@ impl Elsewhere {
             ran.is_ok()
         };
         let image = Command::new("docker").args(["image", "inspect", IMAGE]).output();
+        let local = std::env::var("DOCKER_HOST").map_or(true, |host| host.starts_with("unix://"));
         let here = nix::unistd::geteuid().is_root()
+            && local
             && has("dockerd", "--version")
             && has("openssl", "version")
             && has("/usr/sbin/sshd", "-V")
