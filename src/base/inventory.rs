@@ -86,8 +86,11 @@ pub enum Thing {
     },
     /// Everything on a container engine that bears the run's label: containers, networks, volumes.
     Labelled {
-        /// How the engine is reached, as in `DOCKER_HOST`; empty: the default of this machine.
+        /// How the engine is reached, as in `DOCKER_HOST`.
         engine: String,
+        /// The folder of certificates, where TLS is spoken with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certs: Option<PathBuf>,
     },
     /// A network namespace with a name (`ip netns`), and the links that end in it.
     Namespace {
@@ -153,8 +156,7 @@ impl fmt::Display for Thing {
         match self {
             Thing::Directory { path, .. } => write!(f, "directory {}", path.display()),
             Thing::Process { identity, .. } | Thing::Command { identity, .. } => write!(f, "process {}", identity.pid),
-            Thing::Labelled { engine } if engine.is_empty() => f.write_str("what bears the run's label on the engine"),
-            Thing::Labelled { engine } => write!(f, "what bears the run's label on the engine {engine}"),
+            Thing::Labelled { engine, .. } => write!(f, "what bears the run's label on the engine {engine}"),
             Thing::Namespace { name } => write!(f, "network namespace {name}"),
             Thing::Device { name } => write!(f, "network device {name}"),
             Thing::Mount { path } => write!(f, "mount {}", path.display()),

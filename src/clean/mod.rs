@@ -14,9 +14,9 @@ use crate::base::index::{Index, IndexEntry, copy_of, leave};
 use crate::base::inventory::{Contents, Entry, Estate, Id, Inventory, MARK, Owner, Thing};
 use crate::base::mounts::Mounts;
 use crate::base::proc::{self, Stat};
+use crate::driver::docker::Address;
 use crate::driver::docker::cleanup::{self, Labelled};
 use crate::snapshot;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -166,18 +166,28 @@ impl Remains {
     /// Lists what stands on engines; what is kept on one is all that is there.
     fn ask_engines(&mut self, contents: &Contents) {
         let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
-        let mut engines: BTreeMap<&str, bool> = BTreeMap::new();
+        let mut engines: Vec<(Address, bool)> = Vec::new();
         for entry in contents.entries.iter().filter(|entry| !entry.gone) {
-            if let Thing::Labelled { engine } = &entry.thing {
-                *engines.entry(engine).or_default() |= entry.kept;
+            let Some(engine) = engine_of(&entry.thing) else { continue };
+            match engines.iter_mut().find(|(known, _)| *known == engine) {
+                Some((_, kept)) => *kept |= entry.kept,
+                None => engines.push((engine, entry.kept)),
             }
         }
         for (engine, kept) in engines {
-            match cleanup::list(engine, run) {
+            match cleanup::list(&engine, run) {
                 Ok(found) => self.labelled.extend(found.into_iter().map(|what| Remaining { what, kept })),
                 Err(error) => self.unasked.push(format!("what run {run} left on a container engine: {error}")),
             }
         }
+    }
+}
+
+/// The engine on which something bears the run's label.
+fn engine_of(thing: &Thing) -> Option<Address> {
+    match thing {
+        Thing::Labelled { engine, certs } => Some(Address { host: engine.clone(), certs: certs.clone() }),
+        _ => None,
     }
 }
 
@@ -212,7 +222,10 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
         let done = match &entry.thing {
             Thing::Directory { path, within, .. } => undo_directory(path, within, contents, &mut blocked, &mut undone),
             Thing::Process { .. } | Thing::Command { .. } => left.is_empty(),
-            Thing::Labelled { engine } => undo_labelled(engine, contents, &mut undone),
+            Thing::Labelled { engine, certs } => {
+                let engine = Address { host: engine.clone(), certs: certs.clone() };
+                undo_labelled(&engine, contents, &mut undone)
+            }
             // The run that made them says why it could not drop them.
             Thing::Tables { .. } => false,
             Thing::Namespace { .. }
@@ -232,7 +245,7 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
 }
 
 /// Removes what the run made on a container engine, by its label.
-fn undo_labelled(engine: &str, contents: &Contents, undone: &mut Undone) -> bool {
+fn undo_labelled(engine: &Address, contents: &Contents, undone: &mut Undone) -> bool {
     let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
     match cleanup::remove(engine, run) {
         Ok(removed) => {

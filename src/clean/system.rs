@@ -96,7 +96,7 @@ mod tests {
             entry(3, Thing::Device { name: "pgbr1".into() }),
             entry(4, dir("/w/r/a")),
             entry(5, Thing::Mount { path: "/w/r/a".into() }),
-            entry(6, Thing::Labelled { engine: String::new() }),
+            entry(6, Thing::Labelled { engine: String::new(), certs: None }),
             entry(7, Thing::Cgroup { path: "/c/pgbr-1".into() }),
             entry(8, Thing::Pool { name: "p".into(), path: "/w/r/a".into() }),
             entry(9, Thing::Dataset { name: "p/d@s".into(), path: "/w/r/b".into() }),

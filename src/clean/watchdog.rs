@@ -2,7 +2,7 @@
 //! closes without a farewell the harness was killed, and the watchdog kills every process that the
 //! inventory names, frozen ones too. It removes nothing; that is for `pgbench-rs clean`.
 
-use crate::base::inventory::{Contents, Estate, Thing};
+use crate::base::inventory::{Contents, Estate};
 use crate::driver::docker::{EngineError, cleanup};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::io::{self, Read, Write};
@@ -107,8 +107,8 @@ fn kill_containers(contents: &Contents) -> Result<usize, EngineError> {
     let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
     let mut all = Ok(0);
     for entry in contents.entries.iter().filter(|entry| !entry.gone && !entry.kept) {
-        if let Thing::Labelled { engine } = &entry.thing {
-            all = match (all, cleanup::kill(engine, run)) {
+        if let Some(engine) = super::engine_of(&entry.thing) {
+            all = match (all, cleanup::kill(&engine, run)) {
                 (Ok(before), Ok(killed)) => Ok(before + killed),
                 (Err(error), _) | (_, Err(error)) => Err(error),
             };

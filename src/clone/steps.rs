@@ -16,7 +16,7 @@ use super::settle::{client, settle};
 use super::still::Still;
 use super::thin::Body;
 use crate::driver::start::Step;
-use crate::driver::{Files, SERVER_PROGRAM};
+use crate::driver::{Files, SERVER_PROGRAM, Stand};
 use crate::pg::control;
 use crate::pg::control_file::ControlFile;
 use std::path::{Path, PathBuf};
@@ -184,7 +184,7 @@ impl Making {
         let home = self.home.as_ref().map(|(_, home)| home.clone()).unwrap_or_default();
         let log = self.order.log.clone().unwrap_or_else(|| home.join("postgresql.log"));
         let files = Files::Here { place: self.place.clone(), dir: fence.path().to_owned() };
-        let server = self.order.make.server(&self.place, &self.order.name, (&files, log), self.order.limits, None)?;
+        let server = self.order.make.server(&self.place, &self.order.name, (&files, log), self.order.limits, Stand::Own)?;
         let door = self.door(&home, server.host().port)?;
         let source = self.facts.source.as_ref();
         let host = door.host(&door.dbname);

@@ -9,7 +9,7 @@ use super::ways::{Ways, WaysSpec};
 use super::{CONNECT_LIMIT, Cluster, DownError};
 use crate::cluster::Part;
 use crate::driver::docker::Limits;
-use crate::driver::{Files, Workplace};
+use crate::driver::{Files, Stand, Workplace};
 use crate::pg::connect::connect;
 use crate::pg::find::Finder;
 use std::fmt;
@@ -56,7 +56,8 @@ impl Cluster {
         for spec in &specs {
             // Nothing of it lies here.
             let files = Files::Here { place: place.clone(), dir: PathBuf::new() };
-            let server = spec.make.server(place, &spec.name, (&files, PathBuf::new()), Limits::default(), None)?;
+            let server =
+                spec.make.server(place, &spec.name, (&files, PathBuf::new()), Limits::default(), Stand::Own)?;
             let node = Node::new(spec, files, server, None);
             cluster.ways.nodes.insert(node.name.clone(), node.host.clone());
             cluster.nodes.push(Arc::new(node));

@@ -207,9 +207,7 @@ impl Cluster {
         specs: &[&NodeSpec],
         ways: &WaysSpec,
     ) -> Result<(), BuildError> {
-        if let Some(spec) = specs.first() {
-            self.network = Network::make(self, &spec.make, ways).await?;
-        }
+        self.network = Network::make(self, specs, ways).await?;
         let trial_dir = match specs.iter().any(|spec| !spec.make.is_remote()) {
             true => self.make(&self.place.dir().join(trial), &self.place.dir.clone(), None)?,
             false => self.place.dir().join(trial),
@@ -299,8 +297,8 @@ impl Cluster {
         self.volumes.extend(files.volume().cloned());
         template.copy(&files).await?;
         let server = {
-            let lan = self.network.attach(&spec.name).await?;
-            spec.make.server(&place, &spec.name, (&files, logs.join("postgresql.log")), spec.limits, lan)?
+            let stand = self.network.stand(&spec.name).await?;
+            spec.make.server(&place, &spec.name, (&files, logs.join("postgresql.log")), spec.limits, stand)?
         };
         let node = Node::new(spec, files, server, disk.map(Disk::new));
         let settings = settings::of_node(spec, &node.host, nodes);

@@ -8,7 +8,7 @@ use crate::disk::cgroup::Cgroup;
 use crate::disk::mount::FileSystem;
 use crate::disk::throttle::{self, Device, Limits};
 use crate::driver::Server;
-use crate::driver::outcome::SignalError;
+use crate::driver::docker::throttle::ThrottleError;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -22,9 +22,7 @@ pub(super) struct Disk {
 #[derive(Debug, Default)]
 struct State {
     ballast: Option<Ballast>,
-    /// The control group whose speed was limited.
-    slowed: Option<Arc<Cgroup>>,
-    /// One of our own, that a server which is a process was put into.
+    /// The control group of our own that a server which is a process was put into.
     own: Option<Arc<Cgroup>>,
 }
 
@@ -34,15 +32,12 @@ pub enum NodeDiskError {
     /// The system refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// A server's driver refused.
+    /// A container's driver refused.
     #[error(transparent)]
-    Signal(#[from] SignalError),
+    Throttle(#[from] ThrottleError),
     /// It has none of its own.
     #[error("`{0}` has no disk of its own")]
     None(Name),
-    /// It does not run, so nobody writes to the disk.
-    #[error("`{0}` does not run")]
-    Down(Name),
 }
 
 impl Disk {
@@ -81,43 +76,41 @@ impl Node {
         Ok(())
     }
 
-    /// Limits what its server may write and read, in bytes a second.
+    /// Limits what its server may write and read, in bytes a second, now and whenever it is started again.
     pub async fn slow_disk(&self, write: Option<u64>, read: Option<u64>) -> Result<(), NodeDiskError> {
         let disk = self.disk()?;
         let mut state = disk.state.lock().await;
-        let cgroup = match &**self.server() {
-            Server::Process(server) => match &state.own {
-                Some(own) => own.clone(),
-                None => {
-                    let setup = &server.place().setup;
-                    // Trials follow each other, and nodes bear the same names in all of them.
-                    let name = format!("{}-{}-{}", setup.run, std::process::id(), self.name);
-                    let own = Arc::new(Cgroup::create(&setup.inventory, &name)?);
-                    server.confine(own.clone())?;
-                    state.own.insert(own).clone()
-                }
-            },
-            Server::Container(server) => {
-                let pid = server.state().await?.and_then(|state| state.pid);
-                Arc::new(Cgroup::of(pid.ok_or_else(|| NodeDiskError::Down(self.name.clone()))?)?)
+        let (device, limits) = (Device::of(disk.file_system.path())?, Limits { read, write });
+        match &**self.server() {
+            Server::Process(server) => {
+                let cgroup = match &state.own {
+                    Some(own) => own.clone(),
+                    None => {
+                        let setup = &server.place().setup;
+                        // Trials follow each other, and nodes bear the same names in all of them.
+                        let name = format!("{}-{}-{}", setup.run, std::process::id(), self.name);
+                        let own = Arc::new(Cgroup::create(&setup.inventory, &name)?);
+                        server.confine(own.clone())?;
+                        state.own.insert(own).clone()
+                    }
+                };
+                throttle::set(&cgroup, device, limits)?;
             }
+            Server::Container(server) => server.slow_disk(device, limits).await?,
             Server::External(_) => return Err(NodeDiskError::None(self.name.clone())),
-        };
-        throttle::set(&cgroup, Device::of(disk.file_system.path())?, Limits { read, write })?;
-        state.slowed = Some(cgroup);
+        }
         Ok(())
     }
 
     /// Lets it be as fast as it is.
     pub async fn free_disk(&self) -> Result<(), NodeDiskError> {
-        let mut state = self.disk()?.state.lock().await;
-        if let Some(cgroup) = &state.slowed {
-            // A container's group goes with its processes.
-            if cgroup.path.exists() {
-                throttle::lift(&cgroup.path).map_err(DiskError::Left)?;
-            }
+        let state = self.disk()?.state.lock().await;
+        if let Some(server) = self.server().container() {
+            server.free_disk().await?;
         }
-        state.slowed = None;
+        if let Some(own) = &state.own {
+            throttle::lift(&own.path).map_err(DiskError::Left)?;
+        }
         Ok(())
     }
 

@@ -4,11 +4,11 @@
 //! with a namespace its rules are gone.
 
 use super::ways::{Block, WaysSpec};
-use super::{Cluster, Node};
+use super::{Cluster, Node, node::NodeSpec};
 use crate::base::Name;
 use crate::driver::docker::{Dock, DockError};
 use crate::driver::outcome::SignalError;
-use crate::driver::{Make, Server};
+use crate::driver::{Make, Server, Stand};
 use crate::net::cut::{Cut, End, Way};
 use crate::net::filter::Filter;
 use crate::net::lan::{Attached, Lan};
@@ -59,25 +59,36 @@ pub enum NetworkError {
 }
 
 impl Network {
-    /// Makes what nodes made with `make` stand on.
-    pub(super) async fn make(cluster: &Cluster, make: &Make, ways: &WaysSpec) -> Result<Network, NetworkError> {
-        let kind = match make {
-            Make::Process(_) if ways.vanishing => {
+    /// Makes what the nodes stand on. One of them on a bridge is enough: those beside it on the machine's own network
+    /// are reached at the bridge's own address.
+    pub(super) async fn make(cluster: &Cluster, specs: &[&NodeSpec], ways: &WaysSpec) -> Result<Network, NetworkError> {
+        let processes = specs.iter().any(|spec| matches!(spec.make, Make::Process(_)));
+        let bridge = specs.iter().find_map(|spec| match &spec.make {
+            Make::Docker { dock, .. } if dock.lan.is_some() => Some(dock.clone()),
+            _ => None,
+        });
+        let kind = match bridge {
+            Some(dock) => Kind::Bridge(dock),
+            None if processes && ways.vanishing => {
                 let setup = &cluster.place.setup;
                 let lan = Lan::create(&setup.inventory, &setup.run).await?;
                 Kind::Lan { lan, attached: BTreeMap::new() }
             }
-            Make::Docker { dock, .. } if dock.lan.is_some() => Kind::Bridge(dock.clone()),
-            _ => Kind::Shared,
+            None => Kind::Shared,
         };
         Ok(Network { kind, filters: Mutex::default() })
     }
 
-    /// A place for one more node that is a process.
-    pub(super) async fn attach(&mut self, node: &str) -> Result<Option<&Attached>, NetworkError> {
-        let Kind::Lan { lan, attached } = &mut self.kind else { return Ok(None) };
-        let place = lan.node(node).await?;
-        Ok(Some(attached.entry(node.to_owned()).or_insert(place)))
+    /// Where one more node stands.
+    pub(super) async fn stand(&mut self, node: &str) -> Result<Stand<'_>, NetworkError> {
+        match &mut self.kind {
+            Kind::Shared => Ok(Stand::Own),
+            Kind::Lan { lan, attached } => {
+                let place = lan.node(node).await?;
+                Ok(Stand::Namespace(attached.entry(node.to_owned()).or_insert(place)))
+            }
+            Kind::Bridge(dock) => Ok(dock.lan.as_ref().map_or(Stand::Own, |lan| Stand::At(lan.gateway()))),
+        }
     }
 
     /// Where the observer stands; absent where all share one address.

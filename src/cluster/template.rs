@@ -6,7 +6,7 @@ use crate::base::inventory::Id;
 use crate::clean;
 use crate::driver::docker::{DockError, Limits};
 use crate::driver::files::CopyError;
-use crate::driver::{Files, Make, SERVER_PROGRAM, Server, Shutdown, Workplace};
+use crate::driver::{Files, Make, SERVER_PROGRAM, Server, Shutdown, Stand, Workplace};
 use crate::pg::conf;
 use crate::pg::connect::connect;
 use std::error::Error;
@@ -65,7 +65,7 @@ impl Template {
         let logs = place.setup.logs.join("template").join(name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
         let log = logs.join("postgresql.log");
-        let server = make.server(place, name, (&template.files, log), Limits::default(), None)?;
+        let server = make.server(place, name, (&template.files, log), Limits::default(), Stand::Own)?;
         template.write(CONF, &conf::postgresql_conf(&filling(&server))).await?;
         server.start().await.map_err(|error| BuildError::Start(Box::new(error)))?;
         let client = connect(server.host(), &place.login("pgbench-rs fill"), CONNECT_LIMIT).await?;

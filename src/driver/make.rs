@@ -13,6 +13,7 @@ use crate::pg::control;
 use crate::pg::programs::{Programs, ProgramsError};
 use crate::pg::version::{Major, Version};
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +36,18 @@ pub enum Make {
         /// The version that it said it has.
         version: Version,
     },
+}
+
+/// Where a server stands on the network of its trial.
+#[derive(Clone, Copy, Debug)]
+pub enum Stand<'a> {
+    /// Where its driver puts it.
+    Own,
+    /// In a network namespace of its own, if it is a process.
+    Namespace(&'a Attached),
+    /// At this address of the machine, if it uses the machine's own network: others of the trial are on the bridge that
+    /// the address is of, and reach no loopback.
+    At(Ipv4Addr),
 }
 
 /// Why a server could not be made.
@@ -89,12 +102,13 @@ impl Make {
     }
 
     /// What tells it from others: data directories that one made are for it alone. Of engines on other machines, the
-    /// same image counts as the same wherever it is.
+    /// same image counts as the same wherever it is; of those on this machine, too, but apart, for their directories lie
+    /// elsewhere.
     pub fn key(&self) -> String {
         match self {
             Make::Docker { dock, image } if dock.is_remote() => format!("docker elsewhere {}", image.id),
             Make::Process(programs) => format!("process {}", programs.dir.display()),
-            Make::Docker { dock, image } => format!("docker {} {}", dock.engine.name(), image.id),
+            Make::Docker { image, .. } => format!("docker {}", image.id),
             Make::External { .. } => "external".to_owned(),
         }
     }
@@ -147,26 +161,33 @@ impl Make {
         Ok(())
     }
 
-    /// A server that does not run yet, at an address of its own; a process that is to have a network namespace of
-    /// its own has it in `lan`.
+    /// A server that does not run yet, at an address of its own.
     pub fn server(
         &self,
         place: &Arc<Workplace>,
         name: &str,
         (files, log): (&Files, PathBuf),
         limits: Limits,
-        lan: Option<&Attached>,
+        stand: Stand<'_>,
     ) -> Result<Server, MakeError> {
         Ok(match self {
             Make::Process(programs) => {
+                let lan = match stand {
+                    Stand::Namespace(attached) => Some(attached),
+                    Stand::Own | Stand::At(_) => None,
+                };
                 let data = files.dir().to_owned();
                 let server = ProcessServer::new(place.clone(), programs.clone(), name, data, log, lan);
                 Server::Process(server.map_err(MakeError::Port)?)
             }
             Make::Docker { dock, image } => {
+                let at = match stand {
+                    Stand::At(address) => Some(address),
+                    Stand::Own | Stand::Namespace(_) => None,
+                };
                 let server = match files.volume() {
                     Some(volume) => ContainerServer::on(dock, name, image, limits, volume, log),
-                    None => ContainerServer::new(dock, name, image, limits, files.dir().to_owned(), log),
+                    None => ContainerServer::new(dock, name, image, limits, files.dir().to_owned(), log, at),
                 };
                 Server::Container(server?)
             }

@@ -23,7 +23,7 @@ pub mod server;
 pub mod start;
 
 pub use files::Files;
-pub use make::{Make, MakeError};
+pub use make::{Make, MakeError, Stand};
 pub use server::{Part, Server, Shutdown};
 
 use crate::base::exec::{self, CommandError};

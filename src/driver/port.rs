@@ -5,7 +5,7 @@ use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// A port on 127.0.0.1 that nobody else is given while this lives.
+/// A port at an address of this machine that nobody else is given while this lives.
 ///
 /// It is held by a socket that is bound and never listens. The kernel gives a bound port to nobody who
 /// asks for any free one, neither for listening nor for an outgoing connection. A server can still
@@ -20,10 +20,10 @@ pub struct Port {
 
 impl Port {
     /// Takes a port that is free.
-    pub fn reserve() -> io::Result<Port> {
+    pub fn reserve(at: Ipv4Addr) -> io::Result<Port> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?;
+        socket.bind(&SocketAddrV4::new(at, 0).into())?;
         let address = socket.local_addr()?;
         let number = address.as_socket_ipv4().ok_or_else(|| io::Error::other("the port is no IPv4 port"))?.port();
         Ok(Port { number, _held: socket })
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn nobody_else_is_given_it_and_a_server_can_listen_there() {
-        let ports: Vec<Port> = (0..200).map(|_| Port::reserve().unwrap()).collect();
+        let ports: Vec<Port> = (0..200).map(|_| Port::reserve(Ipv4Addr::LOCALHOST).unwrap()).collect();
         let held: HashSet<u16> = ports.iter().map(Port::number).collect();
         assert_eq!(held.len(), ports.len(), "a port was given twice");
         // std sets SO_REUSEADDR, as PostgreSQL does.

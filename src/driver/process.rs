@@ -17,6 +17,7 @@ use crate::pg::Host;
 use crate::pg::control::{self, ControlData, ControlError};
 use crate::pg::programs::Programs;
 use nix::sys::signal::Signal;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -96,7 +97,7 @@ impl ProcessServer {
         log: PathBuf,
         lan: Option<&Attached>,
     ) -> std::io::Result<ProcessServer> {
-        let port = if lan.is_some() { None } else { Some(Port::reserve()?) };
+        let port = if lan.is_some() { None } else { Some(Port::reserve(Ipv4Addr::LOCALHOST)?) };
         let host = match (lan, &port) {
             (Some(lan), _) => Host::new(name, lan.address.to_string(), PORT),
             (None, port) => Host::new(name, "127.0.0.1", port.as_ref().map_or(PORT, Port::number)),

@@ -72,6 +72,11 @@ impl StartError {
         let hint = log_tail
             .contains("Address already in use")
             .then(|| format!("another process listens on {address}:{port}; `ss -ltnp sport = :{port}` names it"));
+        // A hint comes last, behind the log.
+        let (last_status, hint) = match last_status.split_once("\nhint: ") {
+            Some((status, own)) => (status.to_owned(), Some(own.to_owned())),
+            None => (last_status, hint),
+        };
         let (node, log) = (host.node.clone(), Some(log.to_owned()));
         StartError { node, log, waited: began.elapsed(), last_status, log_tail, hint }
     }

@@ -17,6 +17,7 @@
 //! So [`super::cut`] drops at the receiver wherever that is a namespace.
 
 use super::namespace::{NetError, NetNs};
+use crate::base::exec::CommandError;
 use crate::base::inventory::Inventory;
 use crate::base::tool::{IPTABLES, IPTABLES_RESTORE, ToolError};
 use std::collections::BTreeMap;
@@ -146,7 +147,7 @@ impl Filter {
         let text = script(&jumps, state.blocked.keys());
         let args = ["--noflush", "--wait", WAIT_SECONDS];
         let restore = ns.command(&IPTABLES_RESTORE.path()?, args)?.input(text);
-        restore.run(&self.inventory).await.map_err(ToolError::from)?;
+        restore.run(&self.inventory).await.map_err(|error| refused(ns, error))?;
         state.prepared = Some(number);
         Ok(())
     }
@@ -154,9 +155,38 @@ impl Filter {
     /// The chains that do not jump to ours yet.
     async fn missing_jumps(&self, ns: &NetNs) -> Result<Vec<&'static str>, NetError> {
         let list = ns.command(&IPTABLES.path()?, ["--wait", WAIT_SECONDS, "--list-rules"])?;
-        let rules = list.run(&self.inventory).await.map_err(ToolError::from)?.stdout;
+        let rules = list.run(&self.inventory).await.map_err(|error| refused(ns, error))?.stdout;
         let missing = |chain: &&str| !rules.lines().any(|rule| rule.trim_end() == format!("-A {chain} -j {CHAIN}"));
         Ok(["INPUT", "OUTPUT"].into_iter().filter(missing).collect())
+    }
+}
+
+/// What helps when `iptables` fails, by what it says of the kernel (nftables and legacy) and `nsenter` of its rights.
+const HINTS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "Table does not exist",
+            "can't initialize iptables table",
+            "Protocol not supported",
+            "Module ip_tables not found",
+        ],
+        "the kernel lacks the packet filter: modprobe nf_tables nft_compat, or ip_tables iptable_filter, on the machine itself",
+    ),
+    (
+        &["you must be root", "Permission denied", "Operation not permitted"],
+        "run as root; within a container, give it the capabilities SYS_ADMIN and NET_ADMIN, and the machine's process ids",
+    ),
+    (
+        &["Another app is currently holding the xtables lock"],
+        "somebody else changes the packet filter all the time; run this again",
+    ),
+];
+
+fn refused(ns: &NetNs, error: CommandError) -> NetError {
+    let said = error.to_string();
+    match HINTS.iter().find(|(words, _)| words.iter().any(|words| said.contains(words))) {
+        Some((_, hint)) => NetError::Filter { ns: ns.path().display().to_string(), said, hint },
+        None => ToolError::from(error).into(),
     }
 }
 
@@ -202,5 +232,24 @@ mod tests {
                         -A PGBENCH-RS -d 198.18.0.1 -j DROP\n-A PGBENCH-RS -s 198.18.0.3 -j DROP\nCOMMIT\n";
         assert_eq!(script(&["INPUT"], blocked.keys()), expected);
         assert_eq!(script(&[], [].iter()), "*filter\n:PGBENCH-RS - [0:0]\nCOMMIT\n");
+    }
+
+    #[test]
+    fn a_kernel_without_packet_filter_is_told_from_missing_rights() {
+        let failed = |stderr: &str| {
+            let (argv, status) = ("iptables-restore".to_owned(), "exited with status 3".to_owned());
+            let error = CommandError::Failed { argv, status, stderr: stderr.to_owned() };
+            refused(&NetNs::named("pgbr-1"), error).to_string()
+        };
+        let kernel = failed("iptables v1.8.9 (legacy): can't initialize iptables table `filter': Table does not exist");
+        assert!(
+            kernel.starts_with("packets cannot vanish in /run/netns/pgbr-1: ") && kernel.contains("modprobe"),
+            "{kernel}"
+        );
+        let rights = failed(
+            "iptables v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied (you must be root)",
+        );
+        assert!(rights.contains("\nhint: run as root"), "{rights}");
+        assert!(!failed("iptables-restore: line 2 failed").contains("hint"));
     }
 }

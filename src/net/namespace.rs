@@ -40,13 +40,19 @@ pub enum NetError {
         source: io::Error,
     },
     /// A name that another party of this machine uses.
-    #[error("{0} exists already, and was not made by this run")]
+    #[error(
+        "{0} exists already, and was not made by this run\n\
+         hint: if a run that died has left it, `pgbench-rs clean` removes it"
+    )]
     Taken(Thing),
     /// No subnet is free.
     #[error("all subnets of 198.18.0.0/15 are in use on this machine\nhint: `ip route show table all` says by whom")]
     NoSubnet,
     /// No address is free.
-    #[error("the subnet {0} has no address left")]
+    #[error(
+        "the subnet {0} has no address left\n\
+         hint: nodes, clients of each site, the manager and every slow way take one each; let there be fewer"
+    )]
     NoAddress(String),
     /// A way whose ends both are outside of every namespace.
     #[error("packets from {from} to {to} pass no namespace in which they could be dropped")]
@@ -55,6 +61,16 @@ pub enum NetError {
         from: std::net::IpAddr,
         /// The receiver.
         to: std::net::IpAddr,
+    },
+    /// Packets cannot be made to vanish in a namespace.
+    #[error("packets cannot vanish in {ns}: {said}\nhint: {hint}")]
+    Filter {
+        /// Which.
+        ns: String,
+        /// What the system said.
+        said: String,
+        /// What helps.
+        hint: &'static str,
     },
     /// What could not be removed.
     #[error("{0}")]

@@ -107,7 +107,7 @@ pub struct Server {
     /// The image with its digest or id, of servers in containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The version of the container engine and of its interface.
+    /// The version of the container engine and of its interface, how it is reached, and why it is this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
     /// How a server that somebody else runs is reached, its password masked.

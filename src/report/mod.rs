@@ -16,7 +16,8 @@ mod terminal;
 pub use figures::Figure;
 pub use terminal::terminal;
 
-use crate::record::{Record, RunStatus, Status};
+use crate::record::{Manifest, Record, RunStatus, Status};
+use indexmap::IndexSet;
 use judge::{Judged, Verdict};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -111,7 +112,7 @@ pub fn summarize(record: &Record) -> Summary {
         question: record.plan.question.clone(),
         answer: answers.join("; "),
         status: manifest.status,
-        server: manifest.servers.iter().map(|server| server.version.as_str()).collect::<Vec<_>>().join(", "),
+        server: versions(manifest),
         machine: machine(record),
         loads: loads(record),
         claims: judge::claims(record),
@@ -129,6 +130,12 @@ pub fn summarize(record: &Record) -> Summary {
         phases,
         variants,
     }
+}
+
+/// The versions of the servers, each once.
+fn versions(manifest: &Manifest) -> String {
+    let versions: IndexSet<&str> = manifest.servers.iter().map(|server| server.version.as_str()).collect();
+    versions.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// What the process exits with: 4 when a variant has no valid trial or a claim cannot be judged, 1 when a claim

@@ -3,7 +3,7 @@
 
 use super::progress::Progress;
 use crate::base::mask::mask;
-use crate::driver::docker::{Dock, Docker, Image};
+use crate::driver::docker::{Dock, Docker, Engine, Image};
 use crate::driver::external::{External, ExternalServer};
 use crate::driver::{Driver, Make, Workplace};
 use crate::pg::connect::{connect, in_words};
@@ -111,14 +111,20 @@ impl Makes {
         self.of(named.or(nodes.first()).context("there is no node")?)
     }
 
-    /// Refuses what servers on engines of other machines cannot do. `check` cannot always know: `DOCKER_HOST` may
-    /// name the engine.
+    /// Refuses servers that would not reach each other, and what those on engines of other machines cannot do. `check`
+    /// cannot always know: `DOCKER_HOST` may name the engine.
     fn reach_each_other(&self, plan: &Plan) -> anyhow::Result<()> {
         for scenario in plan.variants.iter().map(|variant| &variant.scenario) {
             let nodes = scenario.nodes();
             let (mut far, mut near) = (None, None);
+            let mut bridge: Option<(&str, &Arc<Dock>)> = None;
             for node in &nodes {
-                *(if self.of(node)?.is_remote() { &mut far } else { &mut near }) = Some(&node.name);
+                let make = self.of(node)?;
+                *(if make.is_remote() { &mut far } else { &mut near }) = Some(&node.name);
+                let Make::Docker { dock, .. } = make else { continue };
+                if dock.lan.is_some() {
+                    one_bridge(*bridge.get_or_insert((&node.name, dock)), (&node.name, dock))?;
+                }
             }
             let Some(far) = far else { continue };
             if let Some(near) = near {
@@ -180,7 +186,7 @@ fn server(make: &Make) -> record::Server {
             version,
             bindir: None,
             image: Some(format!("{} ({})", image.reference, image.identity())),
-            engine: Some(format!("{} at {}", dock.engine.version(), dock.engine.name())),
+            engine: Some(format!("{} at {}, {}", dock.engine.version(), dock.engine.name(), dock.engine.why())),
             conninfo: None,
         },
         Make::External { settings, .. } => record::Server {
@@ -205,9 +211,30 @@ async fn dock(
         return Ok(dock.clone());
     }
     progress.doing("reaching the container engine");
-    let dock = Dock::open(place, docker).await?;
+    let engine = Engine::of(docker).await?;
+    for (_, known) in docks.iter() {
+        if known.is_for(&engine, docker).await? {
+            let dock = known.clone();
+            docks.push((where_it_is, dock.clone()));
+            return Ok(dock);
+        }
+    }
+    let dock = Dock::on(place, engine, docker).await?;
     docks.push((where_it_is, dock.clone()));
     Ok(dock)
+}
+
+/// Nothing is passed on from one engine's bridge to another's.
+fn one_bridge((name, dock): (&str, &Arc<Dock>), (other, its): (&str, &Arc<Dock>)) -> anyhow::Result<()> {
+    if Arc::ptr_eq(dock, its) {
+        return Ok(());
+    }
+    bail!(
+        "`{name}` is on a network of the engine at {}, and `{other}` on one of the engine at {}\n\n\
+         hint: two engines' networks do not reach each other; let the nodes of one use `network = \"host\"`",
+        dock.engine.name(),
+        its.engine.name()
+    )
 }
 
 /// A server that somebody else runs, with the version that it says it has. It is started when it does not answer and

@@ -1,12 +1,14 @@
 //! Who stands where, and which ways lead through a proxy or can be cut: what a scenario's network comes to.
 
 use super::Scenario;
+use super::topology::NodePlan;
+use crate::base::Name;
 use crate::cluster::ways::WaysSpec;
 use crate::driver::{Driver, Network};
 use crate::fault::Fault;
 use crate::manager::Manager;
 use crate::net::proxy::Shape;
-use crate::net::side::{self, Party, Placed};
+use crate::net::side::{self, Party, Placed, Side};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 
@@ -56,16 +58,35 @@ impl Scenario {
     /// What of it this machine does itself, so that no server can be on the engine of another.
     pub fn only_here(&self) -> Option<String> {
         let nodes = self.nodes();
-        let of_node = |node: &crate::scenario::topology::NodePlan| match (&node.disk, &node.dir) {
+        let of_node = |node: &NodePlan| match (&node.disk, &node.dir) {
             (Some(_), _) => Some(format!("node `{}` is to have a disk of its own", node.name)),
             (None, Some(_)) => Some(format!("node `{}` is to have a `dir` of this machine", node.name)),
             (None, None) => None,
         };
-        let fault = || self.faults().find(|fault| fault.needs_packets() || fault.needs_proxies());
-        let link =
-            self.link.keys().next().map(|name| format!("the link `{name}` leads through proxies of this machine"));
-        link.or_else(|| nodes.iter().find_map(of_node))
-            .or_else(|| Some(format!("networks of other machines are not touched: {}", fault()?.describe("a node"))))
+        let link = self.link.iter().find_map(|(name, link)| {
+            let (from, to) = self.between_nodes((&link.between[0], &link.between[1]), |_| true)?;
+            Some(format!("the link `{name}` leads from `{from}` to `{to}` through a proxy of this machine"))
+        });
+        let nodes_only = |fault: &&Fault| {
+            let proxied = fault.needs_proxies().then(|| fault.sides()).flatten();
+            fault.needs_packets() || proxied.is_some_and(|it| self.between_nodes((it.from, it.to), |_| true).is_some())
+        };
+        let fault = || self.faults().find(nodes_only);
+        link.or_else(|| nodes.iter().find_map(of_node)).or_else(|| {
+            let fault = fault()?;
+            Some(format!("networks of other machines are not touched: {}", fault.describe(&fault.written())))
+        })
+    }
+
+    /// Of the ways between two sides, one from a server to a server for which `is` holds. Whoever else connects to
+    /// servers does so from this machine.
+    pub fn between_nodes(&self, sides: (&Side, &Side), is: impl Fn(&NodePlan) -> bool) -> Option<(Name, Name)> {
+        let (one, other) = side::parties(sides, &self.placed(), None);
+        let nodes: Vec<NodePlan> = self.nodes().into_iter().filter(is).collect();
+        side::ways(&one, &other).into_iter().find_map(|(from, to)| match from {
+            Party::Node(from) if nodes.iter().any(|node| node.name == to) => Some((from, to)),
+            _ => None,
+        })
     }
 
     /// What its network is to be. A way that a fault may slow, reset or hold leads through a proxy from the start.

@@ -38,7 +38,7 @@ fn engine() -> Vec<Finding> {
         Err(error) => return vec![Finding::told("Docker", Err::<String, _>(error))],
     };
     let local = if engine.is_local() { "" } else { "; on another machine" };
-    let found = format!("engine {} at {}{local}", engine.version(), engine.name());
+    let found = format!("engine {} at {}, {}{local}", engine.version(), engine.name(), engine.why());
     let of_postgres: Vec<String> = images.into_iter().filter(|image| image.contains("postgres")).collect();
     let images = match of_postgres.as_slice() {
         [] => {

@@ -2,6 +2,7 @@
 //! nothing is ever pruned.
 
 use super::LABEL_RUN;
+use super::address::Address;
 use super::engine::{Engine, EngineError, asked};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
@@ -110,37 +111,37 @@ fn container(found: bollard::models::ContainerSummary) -> Option<Labelled> {
     Some(Labelled { kind: Kind::Container, id, name, running })
 }
 
-/// Everything of `run` on the engine called `engine`, as in the inventory. Blocks; may be called anywhere.
-pub fn list(engine: &str, run: &str) -> Result<Vec<Labelled>, EngineError> {
+/// Everything of `run` on the engine at an address, as in the inventory. Blocks; may be called anywhere.
+pub fn list(engine: &Address, run: &str) -> Result<Vec<Labelled>, EngineError> {
     apart(engine, async |engine| engine.labelled(run).await)
 }
 
 /// Kills the containers of `run`; see [`Engine::kill_labelled`]. Blocks; may be called anywhere.
-pub fn kill(engine: &str, run: &str) -> Result<usize, EngineError> {
+pub fn kill(engine: &Address, run: &str) -> Result<usize, EngineError> {
     apart(engine, async |engine| engine.kill_labelled(run).await)
 }
 
 /// Kills one container. Blocks; may be called anywhere.
-pub(super) fn kill_one(engine: &str, container: &str) -> Result<bool, EngineError> {
+pub(super) fn kill_one(engine: &Address, container: &str) -> Result<bool, EngineError> {
     apart(engine, async |engine| engine.signal(container, "SIGKILL").await)
 }
 
 /// Removes everything of `run`; see [`Engine::remove_labelled`]. Blocks; may be called anywhere.
-pub fn remove(engine: &str, run: &str) -> Result<Vec<Labelled>, EngineError> {
+pub fn remove(engine: &Address, run: &str) -> Result<Vec<Labelled>, EngineError> {
     apart(engine, async |engine| engine.remove_labelled(run).await)
 }
 
 /// Works with an engine on a thread of its own: the caller may be within a runtime, where another cannot be
 /// waited for.
 fn apart<T: Send>(
-    name: &str,
+    address: &Address,
     work: impl AsyncFnOnce(Engine) -> Result<T, EngineError> + Send,
 ) -> Result<T, EngineError> {
     let lost = |why: String| EngineError::Lost { what: "working with the container engine".to_owned(), why };
     let body = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| lost(error.to_string()))?;
-        runtime.block_on(async { work(Engine::connect((!name.is_empty()).then_some(name)).await?).await })
+        runtime.block_on(async { work(Engine::again(address.clone()).await?).await })
     };
     std::thread::scope(|scope| scope.spawn(body).join()).unwrap_or_else(|_| Err(lost("its thread ended".to_owned())))
 }

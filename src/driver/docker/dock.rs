@@ -9,6 +9,7 @@
 //! else a container needs is put into it before it starts, and servers use the network of their machine: each
 //! listens on one address of it, at a port of its own.
 
+use super::address::Address;
 use super::container::{Once, bind, bind_at};
 use super::engine::{Engine, EngineError};
 use super::image::{Image, ImageError};
@@ -42,6 +43,8 @@ pub struct Dock {
     /// The run's network; absent when servers use the network of the engine's host.
     pub lan: Option<Lan>,
     pub(super) entry: Id,
+    /// What tells its engine from others; see [`Engine::identity`].
+    identity: String,
     /// Of an engine on another machine: where its servers listen, and their ports.
     pub(super) remote: Option<(IpAddr, Ports)>,
     passwd: PathBuf,
@@ -63,7 +66,7 @@ pub enum DockError {
     #[error(transparent)]
     Lan(#[from] LanError),
     /// A program of this machine failed.
-    #[error("the harness has no address of its own on the containers' network: {0}")]
+    #[error("the harness has no address of its own on the containers' network: {0}{hint}", hint = of_bridge(&.0.to_string()))]
     Tool(#[from] ToolError),
     /// The servers use the network of the engine's host.
     #[error("the servers have no network of their own")]
@@ -89,9 +92,13 @@ pub enum DockError {
         /// What the resolver said.
         why: String,
     },
+    /// There is no port for a server on the machine's own network.
+    #[error("no port can be had: {0}")]
+    Port(io::Error),
     /// All ports that servers on another machine may have are taken.
     #[error(
-        "no port from {} to {} is free on the machine of the container engine at {engine}",
+        "no port from {} to {} is free on the machine of the container engine at {engine}\n\
+         hint: `ss -ltn` there says which are in use",
         super::ports::FIRST,
         super::ports::LAST
     )]
@@ -100,7 +107,7 @@ pub enum DockError {
         engine: String,
     },
     /// A data directory could not be made.
-    #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}")]
+    #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}{}", of_initdb(said))]
     Initdb {
         /// The image.
         image: String,
@@ -114,7 +121,12 @@ pub enum DockError {
 impl Dock {
     /// Reaches the engine and makes the run's network there. What is made is named in the inventory before.
     pub async fn open(place: &Arc<Workplace>, settings: &Docker) -> Result<Arc<Dock>, DockError> {
-        let engine = Engine::connect(settings.host.as_deref()).await?;
+        Dock::on(place, Engine::of(settings).await?, settings).await
+    }
+
+    /// The same on an engine that was reached already.
+    pub async fn on(place: &Arc<Workplace>, engine: Engine, settings: &Docker) -> Result<Arc<Dock>, DockError> {
+        let identity = engine.identity().await?;
         let remote = match engine.remote_host() {
             Some(host) => {
                 Some((address(&engine, settings.address.as_deref().unwrap_or(host)).await?, Ports::default()))
@@ -122,7 +134,8 @@ impl Dock {
             None => None,
         };
         let inventory = &place.setup.inventory;
-        let named = inventory.thing(Thing::Labelled { engine: engine.name().to_owned() });
+        let Address { host, certs } = engine.address().clone();
+        let named = inventory.thing(Thing::Labelled { engine: host, certs });
         let entry = named.map_err(|source| DockError::Io { path: inventory.path().to_owned(), source })?;
         let passwd = place.dir().join("passwd");
         write_passwd(place, &passwd).map_err(|source| DockError::Io { path: passwd.clone(), source })?;
@@ -135,11 +148,26 @@ impl Dock {
             place: place.clone(),
             lan,
             entry,
+            identity,
             remote,
             passwd,
             made: AtomicU32::new(0),
             stations: Default::default(),
         }))
+    }
+
+    /// Whether servers of these settings have their place here: the engine is the same, however it is called, and so is
+    /// the network.
+    pub async fn is_for(&self, engine: &Engine, settings: &Docker) -> Result<bool, DockError> {
+        if self.is_remote() == engine.is_local() || self.identity != engine.identity().await? {
+            return Ok(false);
+        }
+        match (&self.remote, engine.remote_host()) {
+            (Some((own, _)), Some(host)) => {
+                Ok(*own == address(engine, settings.address.as_deref().unwrap_or(host)).await?)
+            }
+            _ => Ok(self.lan.is_some() == (settings.network == Network::Bridge)),
+        }
     }
 
     /// The image `reference`, pulled when it is not there; see [`Engine::image`].
@@ -244,6 +272,30 @@ impl Dock {
     }
 }
 
+/// What helps when an address cannot be added to the engine's bridge.
+fn of_bridge(said: &str) -> &'static str {
+    if said.contains("Operation not permitted") {
+        "\nhint: only root can add one to the engine's bridge; run as root"
+    } else if said.contains("Cannot find device") {
+        "\nhint: the engine's networks are not this machine's (an engine without root, Docker Desktop): packets vanish only \
+         on an engine of this machine itself"
+    } else {
+        ""
+    }
+}
+
+/// What helps when `initdb` fails in a container.
+fn of_initdb(said: &str) -> &'static str {
+    if said.contains("Permission denied") || said.contains("Operation not permitted") {
+        "\nhint: does the engine map users (`userns-remap`, an engine without root)? Then the server's user does not own its \
+         directory there"
+    } else if said.contains("No space left on device") {
+        "\nhint: free some, or name another place with --work DIR"
+    } else {
+        ""
+    }
+}
+
 fn ids(place: &Workplace) -> (u32, u32) {
     match &place.setup.user {
         Some(user) => (user.uid, user.gid),
@@ -274,4 +326,20 @@ fn write_passwd(place: &Workplace, path: &Path) -> io::Result<()> {
     }
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_helped_has_a_hint() {
+        let initdb =
+            |said: &str| DockError::Initdb { image: "x".to_owned(), status: 1, said: said.to_owned() }.to_string();
+        let denied = initdb("initdb: error: could not change permissions of directory: Operation not permitted");
+        assert!(denied.contains("\nhint: does the engine map users"), "{denied}");
+        assert!(initdb("No space left on device").ends_with("--work DIR") && !initdb("odd").contains("hint"));
+        assert!(of_bridge("RTNETLINK answers: Operation not permitted").contains("run as root"));
+        assert!(of_bridge("Cannot find device \"pgbr1\"").contains("Docker Desktop"));
+    }
 }

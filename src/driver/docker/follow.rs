@@ -17,6 +17,9 @@ const REST: Duration = Duration::from_secs(2);
 /// Time between two attempts to ask an engine that does not answer.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// Why it may have ended, in the words of [`End::in_words`].
+pub(super) const FOR_MEMORY: &str = "the kernel had killed a process of it for memory";
+
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
@@ -40,7 +43,7 @@ impl End {
         }
         if self.out_of_memory {
             // Whichever process that was: the engine does not say.
-            words += ", after the kernel had killed a process of it for memory: it used all that it may";
+            words += &format!(", after {FOR_MEMORY}: it used all that it may");
         }
         words
     }

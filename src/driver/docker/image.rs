@@ -77,6 +77,17 @@ pub enum ImageError {
         /// What it said.
         said: String,
     },
+    /// Its programs are of another architecture.
+    #[error(
+        "`{image}` is made for another kind of processor than the engine's: {said}\n\
+         hint: `docker pull --platform linux/amd64 {image}` (or linux/arm64) brings another, where there is one"
+    )]
+    Architecture {
+        /// What was asked for.
+        image: String,
+        /// What it said.
+        said: String,
+    },
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -98,7 +109,7 @@ impl Engine {
         };
         let id = found.id.unwrap_or_default();
         let (version, postgres) = self.look_into(reference, &id, run).await?;
-        let digest = found.repo_digests.unwrap_or_default().into_iter().next();
+        let digest = digest_of(reference, found.repo_digests.unwrap_or_default());
         Ok(Image { reference: reference.to_owned(), id, digest, version, postgres })
     }
 
@@ -132,11 +143,21 @@ impl Engine {
         let command = ["/bin/sh", "-c", QUESTION].map(str::to_owned).to_vec();
         let once = Once { run, image: id, entrypoint: Some(command), limit: ASK_LIMIT, ..Once::default() };
         let no_server = |said: &str| ImageError::NoServer { image: reference.to_owned(), said: said.trim().to_owned() };
+        let architecture = |said: &str| {
+            said.to_lowercase()
+                .contains("exec format error")
+                .then(|| ImageError::Architecture { image: reference.to_owned(), said: said.trim().to_owned() })
+        };
         let output = match self.once(once).await {
             // No shell in it, or none that starts.
-            Err(EngineError::Refused { status: 400, said, .. }) => return Err(no_server(&said)),
+            Err(EngineError::Refused { status: 400, said, .. }) => {
+                return Err(architecture(&said).unwrap_or_else(|| no_server(&said)));
+            }
             output => output?,
         };
+        if let Some(error) = architecture(&output.stderr) {
+            return Err(error);
+        }
         if output.status != 0 {
             return Err(no_server(&format!("`{QUESTION}` exited with status {}: {}", output.status, output.stderr)));
         }
@@ -163,10 +184,26 @@ fn tagged(reference: &str) -> (&str, &str) {
     }
 }
 
+/// The digest under which a registry has an image: of several names, the one that was asked for.
+fn digest_of(reference: &str, digests: Vec<String>) -> Option<String> {
+    let (name, _) = tagged(reference);
+    let asked = |digest: &&String| digest.split('@').next().map(familiar) == Some(familiar(name));
+    digests.iter().find(asked).or(digests.first()).cloned()
+}
+
+/// A repository's name as engines show it: without their own registry's.
+fn familiar(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
 fn why_not(reference: &str, error: EngineError) -> ImageError {
     let EngineError::Refused { said, status, .. } = &error else { return error.into() };
     let (image, said) = (reference.to_owned(), said.clone());
     let says = |words: &[&str]| words.iter().any(|word| said.to_lowercase().contains(word));
+    if says(&["no space left"]) {
+        return error.into();
+    }
     // Registries say "denied" of what does not exist, too, for they do not tell strangers what does.
     if says(&["unauthorized", "authentication required", "no basic auth", "denied"]) && !says(&["does not exist"]) {
         ImageError::Credentials { image, said }
@@ -197,6 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn the_digest_is_of_the_name_that_was_asked_for() {
+        let digests = || ["here:5000/pg@sha256:aa", "postgres@sha256:bb"].map(str::to_owned).to_vec();
+        for (reference, expected) in [
+            ("postgres:17", "postgres@sha256:bb"),
+            ("docker.io/library/postgres:17", "postgres@sha256:bb"),
+            ("here:5000/pg", "here:5000/pg@sha256:aa"),
+            ("another-tag-of-it:1", "here:5000/pg@sha256:aa"),
+        ] {
+            assert_eq!(digest_of(reference, digests()).as_deref(), Some(expected));
+        }
+        assert_eq!(digest_of("built-here:1", Vec::new()), None);
+    }
+
+    #[test]
     fn tells_why_an_image_is_not_to_be_had() {
         let why = |status, said: &str| {
             why_not("x", EngineError::Refused { what: String::new(), status, said: said.to_owned() }).to_string()
@@ -208,6 +259,9 @@ mod tests {
         );
         assert!(
             why(500, "Head https://r/v2/x: unauthorized: authentication required").contains("hint: `docker login`")
+        );
+        assert!(
+            why(0, "write /x: no space left on device").contains("\nhint: the disk of the engine's machine is full")
         );
         let offline = "Get https://registry-1.docker.io/v2/: dial tcp: lookup registry-1.docker.io: no such host";
         assert!(why(500, offline).starts_with("`x` is not here and cannot be pulled: "));

@@ -3,10 +3,12 @@
 //! Everything that a run makes on an engine bears the label `pgbench-rs.run=<run>` and is found, killed
 //! and removed by it; nothing else is ever touched.
 
+pub mod address;
 pub mod cleanup;
 pub mod container;
 pub mod dock;
 pub mod engine;
+mod error;
 pub mod events;
 pub mod follow;
 mod freeze;
@@ -15,8 +17,10 @@ pub mod network;
 mod ports;
 pub mod server;
 pub mod stats;
+pub mod throttle;
 pub mod volume;
 
+pub use address::Address;
 pub use dock::{Dock, DockError};
 pub use engine::{Engine, EngineError};
 pub use image::{Image, ImageError};
@@ -25,6 +29,7 @@ pub use server::ContainerServer;
 
 use crate::base::units::Size;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// The label of everything that a run makes; its value is the run's id.
 pub const LABEL_RUN: &str = "pgbench-rs.run";
@@ -39,6 +44,9 @@ pub struct Docker {
     pub image: Option<String>,
     /// The engine, as in `DOCKER_HOST`; absent: as the docker client would choose it.
     pub host: Option<String>,
+    /// The folder of ca.pem, cert.pem and key.pem for an engine that is reached by TCP; absent: as the docker client
+    /// would choose them.
+    pub certs: Option<PathBuf>,
     /// How the servers are reached; on an engine of another machine always by that machine's own network.
     pub network: Network,
     /// Where servers of an engine on another machine listen and are reached, from here and from the other nodes;
@@ -72,9 +80,30 @@ pub struct Limits {
 }
 
 impl Docker {
-    /// Whether the engine is one of another machine, by the way it is reached; absent when `DOCKER_HOST` decides.
+    /// Whether the engine is one of another machine, by the way it is reached; absent when `DOCKER_HOST` or a context
+    /// decides, and of a name that cannot be understood.
     pub fn is_remote(&self) -> Option<bool> {
-        self.host.as_ref().filter(|host| !host.is_empty()).map(|host| !host.starts_with("unix://"))
+        let reach = self.address()?.reach().ok()?;
+        Some(reach.remote_host().is_some())
+    }
+
+    fn address(&self) -> Option<Address> {
+        let host = self.host.clone().filter(|host| !host.is_empty())?;
+        Some(Address { host, certs: self.certs.clone() })
+    }
+
+    /// What is wrong with how its engine is named, as far as can be told without asking anybody: the key, and why.
+    pub fn wrong(&self) -> Option<(&'static str, String)> {
+        let address = self.address()?;
+        match address.reach() {
+            Err(error) => Some(("host", error.to_string())),
+            Ok(address::Reach::Tcp(_, Some(_))) => None,
+            Ok(_) if self.certs.is_none() => None,
+            Ok(_) => {
+                let text = format!("no TLS is spoken with the engine at {}", address.host);
+                Some(("certs", format!("{text}\nhint: leave `certs` out; it is for engines at `tcp://…`")))
+            }
+        }
     }
 
     /// The image's name for PostgreSQL of this major version.

@@ -48,7 +48,11 @@ pub enum LanError {
     )]
     NoneFree,
     /// A network has no more addresses for nodes.
-    #[error("the containers' network has addresses for {} nodes, and all are taken", LAST - FIRST + 1)]
+    #[error(
+        "the containers' network has addresses for {} nodes, and all are taken\n\
+         hint: let other nodes use `network = \"host\"`; they reach those on the network all the same",
+        LAST - FIRST + 1
+    )]
     Full,
     /// The engine failed.
     #[error(transparent)]

@@ -8,9 +8,6 @@ use bollard::query_parameters::StatsOptionsBuilder;
 use futures_util::StreamExt;
 use std::collections::HashMap;
 
-/// The interface from which on the engine answers with one reading at once; older ones take two, a second apart.
-const ONE_SHOT: usize = 41;
-
 /// One reading. What the engine does not say is absent, and never 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -95,7 +92,7 @@ impl ContainerServer {
     /// What its container has used since it was started; nothing while it does not run.
     pub async fn stats(&self) -> Result<Stats, SignalError> {
         let engine = &self.dock.engine;
-        let options = StatsOptionsBuilder::new().stream(false).one_shot(engine.speaks(ONE_SHOT)).build();
+        let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
         let read = Box::pin(engine.docker.stats(self.container(), Some(options))).next().await;
         let what = "reading what the container has used";
         let read = match read {

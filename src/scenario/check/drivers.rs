@@ -23,7 +23,11 @@ pub(super) fn drivers(scenario: &Scenario, findings: &mut Findings) {
             "let all nodes be of one kind; they must reach each other",
         );
     }
+    engine(&["driver"], &scenario.driver, findings);
     for (entry, node) in &scenario.node {
+        if let Some(own) = &node.driver {
+            engine(&["node", entry, "driver"], own, findings);
+        }
         let driver = node.driver.as_ref().unwrap_or(&scenario.driver);
         // Of somebody else's server more is said elsewhere.
         let docker = matches!(driver, Driver::Docker(_) | Driver::External(_));
@@ -51,6 +55,16 @@ pub(super) fn drivers(scenario: &Scenario, findings: &mut Findings) {
                 "such as \"1GB\"",
             );
         }
+    }
+}
+
+/// How the engine of a driver's table is named.
+fn engine(path: &[&str], driver: &Driver, findings: &mut Findings) {
+    if let Driver::Docker(docker) = driver
+        && let Some((key, why)) = docker.wrong()
+    {
+        let (message, hint) = why.split_once("\nhint: ").unwrap_or((&why, "see the README on servers in containers"));
+        findings.value(&[path, &[key]].concat(), message, hint);
     }
 }
 

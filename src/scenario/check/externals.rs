@@ -5,7 +5,7 @@ use super::Findings;
 use crate::driver::external::External;
 use crate::fault::{Fault, FreezeWhat, Switchover};
 use crate::manager::Manager;
-use crate::net::side::{Party, Side, parties, ways};
+use crate::net::side::Side;
 use crate::pg::conninfo;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Node, Role, Scenario};
@@ -100,13 +100,7 @@ pub(super) fn fault(scenario: &Scenario, act: &[&str], fault: &Fault, findings: 
 
 /// A way that leads through a proxy of ours begins here, with a client.
 pub(super) fn between(scenario: &Scenario, path: &[&str], sides: (&Side, &Side), findings: &mut Findings) {
-    let (one, other) = parties(sides, &scenario.placed(), None);
-    let nodes = external(scenario);
-    let from_server = ways(&one, &other).into_iter().find_map(|(from, to)| match from {
-        Party::Node(from) if nodes.iter().any(|node| node.name == to) => Some((from, to)),
-        _ => None,
-    });
-    if let Some((from, to)) = from_server {
+    if let Some((from, to)) = scenario.between_nodes(sides, |node| node.driver.external().is_some()) {
         let message = format!("the way from `{from}` to `{to}` is theirs: somebody else runs these servers");
         findings.value(path, message, "let one side be `@clients`, whose ways begin here");
     }

@@ -139,9 +139,9 @@ fn vanishing(scenario: &Scenario, act: &[&str], findings: &mut Findings) {
         Driver::Docker(docker) if docker.network == DockerNetwork::Host => {
             Some("its network is the host's; leave out `network`, or let it be `bridge`")
         }
-        Driver::Docker(docker) if docker.is_remote() == Some(true) => {
-            Some("its engine may be on another machine, and only networks of this one are cut")
-        }
+        Driver::Docker(docker) if docker.is_remote() == Some(true) => Some(
+            "its engine is on another machine, and only networks of this one are cut; `reset` and `stall` act on the ways between `@clients` or `@manager` and it",
+        ),
         Driver::External(_) => {
             Some("somebody else runs it; `reset` and `stall` act on the ways between `@clients` and it")
         }

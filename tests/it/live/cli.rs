@@ -10,6 +10,7 @@ mod interrupt;
 mod keep;
 mod kill;
 mod outage;
+mod split_brain;
 mod start;
 mod unprivileged;
 

@@ -1,7 +1,12 @@
-//! Engines of other machines: a second one on this machine, reached by TCP with TLS, and this machine's own reached
-//! by ssh. They are remote by the way they are reached, so that nothing is shared but the loopback.
+//! Several engines: a second one on this machine, reached by TCP with TLS and on a socket of its own, and this machine's
+//! own, also reached by ssh. Those reached by TCP and ssh are remote, so that nothing is shared but the loopback.
 
 #![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
+
+mod chosen;
+mod failover;
+mod meeting;
+mod ways;
 
 use super::fixture::{not_run, open_to_all};
 use std::fs::{self, File};
@@ -11,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const HOW: &str = "as root, with dockerd, sshd, openssl, a Docker engine and the images that .ci/images makes";
+const HOW: &str =
+    "as root, with dockerd, sshd, openssl, a Docker engine of this machine and the images that .ci/images makes";
 const WHAT: &str = "servers on engines of other machines";
 const IMAGE: &str = "pgbench-rs/postgres:17";
 /// An engine takes seconds to start and to end on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Two engines to be reached as if they were elsewhere, both ended and removed when this is dropped.
+/// The second engine and the way by ssh, both ended and removed when this is dropped.
 struct Elsewhere {
     engine: Child,
     ssh: Child,
@@ -33,7 +39,9 @@ impl Elsewhere {
             ran.is_ok()
         };
         let image = Command::new("docker").args(["image", "inspect", IMAGE]).output();
+        let local = std::env::var("DOCKER_HOST").map_or(true, |host| host.starts_with("unix://"));
         let here = nix::unistd::geteuid().is_root()
+            && local
             && has("dockerd", "--version")
             && has("openssl", "version")
             && has("/usr/sbin/sshd", "-V")
@@ -68,6 +76,10 @@ impl Elsewhere {
         fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
     }
 
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// The docker client on the second engine.
     fn docker(&self, args: &[&str]) -> Output {
         self.around(Command::new("docker").env("DOCKER_HOST", &self.tcp)).args(args).output().unwrap()
@@ -75,25 +87,61 @@ impl Elsewhere {
 
     /// With what leads to the engines.
     fn around<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let programs = self.dir.path().join("ssh/bin");
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-        command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", self.dir.path().join("tls")).env("PATH", path)
+        self.by_ssh(command).env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", self.path("tls"))
     }
 
-    fn pgbench_rs(&self, args: &[&str], certificates: Option<&Path>) -> Output {
+    fn by_ssh<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let path = format!("{}:{}", self.path("ssh/bin").display(), std::env::var("PATH").unwrap());
+        command.env("PATH", path)
+    }
+
+    /// The program, where nothing in the environment says which engine or with which certificates.
+    fn program(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgbench-rs"));
-        self.around(&mut command).args(args).current_dir(self.dir.path());
-        command.env("XDG_STATE_HOME", self.dir.path().join("state"));
-        if let Some(dir) = certificates {
-            command.env("DOCKER_CERT_PATH", dir);
+        self.by_ssh(&mut command).args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        for name in ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
+            command.env_remove(name);
         }
-        command.stdin(Stdio::null()).output().unwrap()
+        command.env("XDG_STATE_HOME", self.path("state"));
+        command
     }
 
-    /// Runs a scenario.
-    fn run(&self, scenario: &str, certificates: Option<&Path>) -> Output {
-        fs::write(self.dir.path().join("s.toml"), scenario).unwrap();
-        self.pgbench_rs(&["run", "s.toml", "--work", "work", "--out", "out"], certificates)
+    /// The program that is to run a scenario; its results are the only ones in `out`.
+    fn running(&self, scenario: &str) -> Command {
+        fs::write(self.path("s.toml"), scenario).unwrap();
+        let _ = fs::remove_dir_all(self.path("out"));
+        self.program(&["run", "s.toml", "--work", "work", "--out", "out"])
+    }
+
+    /// Runs a scenario with certificates by the environment.
+    fn run(&self, scenario: &str, certificates: &str) -> Output {
+        let mut command = self.running(scenario);
+        command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", self.path(certificates)).output().unwrap()
+    }
+
+    /// A file of the results of the last run.
+    fn result(&self, name: &str) -> String {
+        let dir = fs::read_dir(self.path("out")).unwrap().next().unwrap().unwrap().path();
+        fs::read_to_string(dir.join(name)).unwrap()
+    }
+
+    /// A value of `summary.csv`.
+    fn value(&self, metric: &str, subject: &str) -> Option<f64> {
+        let (summary, wanted) = (self.result("summary.csv"), format!(",{subject},{metric},"));
+        let row = summary.lines().find(|line| line.contains(&wanted))?;
+        row.rsplit(',').next()?.parse().ok()
+    }
+
+    /// Nothing that bears our label is on either engine.
+    fn assert_nothing_left(&self) {
+        assert_eq!(left(|args| self.docker(args)), "", "left on the second engine");
+        let run = self.result("inventory.jsonl");
+        let run = run.split("\"run\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let filter = format!("--filter=label=pgbench-rs.run={run}");
+        let here = |args: &[&str]| Command::new("docker").args(args).arg(&filter).output().unwrap();
+        for args in [&["ps", "-aq"][..], &["volume", "ls", "-q"], &["network", "ls", "-q"]] {
+            assert_eq!(text(&here(args)).trim(), "", "left on this machine's engine: {args:?}");
+        }
     }
 }
 
@@ -108,6 +156,8 @@ impl Drop for Elsewhere {
         while matches!(self.engine.try_wait(), Ok(None)) && began.elapsed() < LIMIT {
             std::thread::sleep(Duration::from_millis(100));
         }
+        // Which it leaves mounted.
+        let _ = Command::new("umount").arg(self.path("exec/netns/default")).output();
     }
 }
 
@@ -141,6 +191,7 @@ fn engine(dir: &Path, port: u16) -> Child {
     command.args(["--iptables=false", "--ip-forward=false", "--tlsverify"]);
     command.args(["--tlscacert", &at("tls/ca.pem"), "--tlscert", &at("tls/server.pem")]);
     command.args(["--tlskey", &at("tls/server-key.pem"), "--host", &format!("tcp://127.0.0.1:{port}")]);
+    command.args(["--host", &format!("unix://{}", at("docker.sock"))]);
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
@@ -170,47 +221,14 @@ fn ssh(dir: &Path, port: u16) -> Child {
     Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(config).stderr(log).spawn().unwrap()
 }
 
-/// A primary on one engine, and standbys of which one is on each; the primary is killed.
-fn scenario(primary: &str, standby: &str) -> String {
-    format!(
-        r#"
-name     = "far"
-question = "Does a failover work between engines?"
-answer   = ["failover.write_outage", "ledger.acked_lost"]
-trials   = 1
-driver   = {{ kind = "docker", host = "{primary}", image = "{IMAGE}" }}
-
-[node]
-a = {{ role = "primary" }}
-b = {{ role = "standby", follows = "a" }}
-c = {{ role = "standby", follows = "a", slot = true, driver = {{ kind = "docker", host = "{standby}", image = "{IMAGE}" }} }}
-
-[postgres.settings]
-shared_buffers = "16MB"
-synchronous_standby_names = "ANY 1 (@nodes)"
-
-[manager]
-kind   = "builtin"
-detect = {{ every = "200ms", misses = 5, timeout = "1s" }}
-
-[probe.ledger]
-writers = 2
-rate    = 20
-
-[[phase]]
-name  = "kill"
-lasts = "10s"
-do.kill = {{ at = "2s", act = {{ kind = "kill", of = "@primary" }} }}
-
-[[claim]]
-metric      = "ledger.acked_lost"
-every_trial = {{ max = 0 }}
-"#
-    )
-}
-
 fn text(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn succeeded(output: Output) -> String {
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    said
 }
 
 /// What bears a label of ours on an engine.
@@ -220,24 +238,51 @@ fn left(docker: impl Fn(&[&str]) -> Output) -> String {
     of(&["ps", "-aq", label]) + &of(&["volume", "ls", "-q", label]) + &of(&["network", "ls", "-q", label])
 }
 
-#[test]
-fn a_failover_between_engines_of_two_machines() {
-    let Some(elsewhere) = Elsewhere::start() else { return };
-    let ran = elsewhere.run(&scenario(&elsewhere.tcp, "ssh://root@127.0.0.1"), None);
-    let said = text(&ran);
-    println!("{said}");
-    assert!(ran.status.success(), "{said}");
-    assert_eq!(left(|args| elsewhere.docker(args)), "", "left on the second engine");
-    let metrics = fs::read_dir(elsewhere.dir.path().join("out")).unwrap().count();
-    assert!(metrics > 0, "no results");
+/// This machine's own engine under another name.
+fn alias(elsewhere: &Elsewhere) -> String {
+    let own = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+    let socket = own.strip_prefix("unix://").expect("this machine's engine has a socket");
+    let alias = elsewhere.path("alias.sock");
+    if !alias.exists() {
+        std::os::unix::fs::symlink(socket, &alias).unwrap();
+    }
+    format!("unix://{}", alias.display())
+}
 
-    // Certificates of somebody else.
-    let strange = elsewhere.dir.path().join("strange");
-    certificates(&strange);
-    let refused = text(&elsewhere.run(&scenario(&elsewhere.tcp, &elsewhere.tcp), Some(&strange)));
-    assert!(refused.contains("no TLS with the container engine at tcp://127.0.0.1:"), "{refused}");
-    assert!(refused.contains("DOCKER_CERT_PATH names the folder"), "{refused}");
-    let nobody =
-        text(&elsewhere.run(&scenario("ssh://nobody-at-all@127.0.0.1", "ssh://nobody-at-all@127.0.0.1"), None));
-    assert!(nobody.contains("is not reached by ssh: "), "{nobody}");
+/// A scenario of one server under a light load.
+fn small(driver: &str) -> String {
+    format!(
+        r#"
+name     = "small"
+question = "Is it the right engine?"
+answer   = ["load.tps"]
+trials   = 1
+driver   = {driver}
+node.a   = {{ role = "primary" }}
+
+[postgres.settings]
+shared_buffers = "16MB"
+
+[load.app]
+mix     = {{ kind = "select_only", scale = 1 }}
+profile = {{ kind = "open", rate = 50 }}
+clients = 1
+
+[[phase]]
+name  = "one"
+lasts = "1s"
+"#
+    )
+}
+
+/// One after the other, for a second engine takes long to come.
+#[test]
+fn engines_of_several_machines() {
+    let Some(elsewhere) = Elsewhere::start() else { return };
+    failover::between_them(&elsewhere);
+    ways::through_proxies(&elsewhere);
+    chosen::by_certificates_of_its_own(&elsewhere);
+    chosen::by_a_context(&elsewhere);
+    meeting::beside_a_bridge(&elsewhere);
+    meeting::bridges_of_two(&elsewhere);
 }

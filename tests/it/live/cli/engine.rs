@@ -27,7 +27,7 @@ fn cut(lasts: u32, disk: bool) -> String {
 }
 
 /// The options that make a run use containers; absent, and said so, where that cannot be.
-fn on_containers(what: &str) -> Option<[String; 4]> {
+pub fn on_containers(what: &str) -> Option<[String; 4]> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let image = runtime.block_on(async { image_here(&Engine::connect(None).await.ok()?).await });
     let Some(image) = image.filter(|_| nix::unistd::geteuid().is_root()) else {
@@ -38,7 +38,7 @@ fn on_containers(what: &str) -> Option<[String; 4]> {
     Some(["--image".to_owned(), image, "--set".to_owned(), format!("postgres.version={version}")])
 }
 
-fn is_root(what: &str) -> bool {
+pub fn is_root(what: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         not_run(what, "run the tests as root");
