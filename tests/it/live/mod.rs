@@ -17,4 +17,5 @@ mod proxy;
 mod remote;
 mod sampling;
 mod servers;
+mod snapshots;
 mod versions;
