@@ -183,8 +183,9 @@ impl Making {
         }
         let home = self.home.as_ref().map(|(_, home)| home.clone()).unwrap_or_default();
         let log = self.order.log.clone().unwrap_or_else(|| home.join("postgresql.log"));
-        let files = Files::Here { place: self.place.clone(), dir: fence.path().to_owned() };
-        let server = self.order.make.server(&self.place, &self.order.name, (&files, log), self.order.limits, Stand::Own)?;
+        let files = Files::Here { place: self.place.clone(), dir: fence.path().to_owned(), dataset: None };
+        let server =
+            self.order.make.server(&self.place, &self.order.name, (&files, log), self.order.limits, Stand::Own)?;
         let door = self.door(&home, server.host().port)?;
         let source = self.facts.source.as_ref();
         let host = door.host(&door.dbname);
@@ -216,7 +217,7 @@ impl Making {
             Reach::Login => None,
             Reach::Socket => {
                 let dir = socket_dir(home);
-                self.place.data_directory(&dir).map_err(io_at(&dir))?;
+                self.place.plain_directory(&dir).map_err(io_at(&dir))?;
                 let user = source.and_then(|source| source.superuser.clone()).unwrap_or(login.user);
                 Some((dir, user))
             }

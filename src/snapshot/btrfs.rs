@@ -164,9 +164,8 @@ fn filled<const N: usize>(name: &OsStr) -> io::Result<[u8; N]> {
 }
 
 fn is_btrfs(path: &Path) -> bool {
-    /// `BTRFS_SUPER_MAGIC` (statfs(2)).
-    const MAGIC: i64 = 0x9123_683e;
-    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == MAGIC)
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
+    statfs(path).is_ok_and(|stat| stat.filesystem_type() == BTRFS_SUPER_MAGIC)
 }
 
 /// Whether `dir`, on btrfs, is the root of a subvolume.
