@@ -120,8 +120,9 @@ impl Template {
 
 fn filling(server: &Server) -> Vec<(String, String)> {
     let mut settings = settings::of_driver(server.host());
-    // Segments that were recycled instead of removed would be copied for every node.
-    for (name, value) in [("fsync", "off"), ("full_page_writes", "off"), ("wal_recycle", "off")] {
+    // Segments that were recycled instead of removed would be copied for every node. Whole pages are written as usual:
+    // the checkpoint at its end says how, and whoever clones a node goes by that until there is another.
+    for (name, value) in [("fsync", "off"), ("wal_recycle", "off")] {
         settings.push((name.to_owned(), value.to_owned()));
     }
     settings

@@ -28,9 +28,10 @@ const PARTS: [(&str, &str); 18] = [
 ];
 
 /// What a clone was worth, and what it had.
-const WORTH: [(&str, &str); 9] = [
+const WORTH: [(&str, &str); 10] = [
     ("age", "clone.age"),
     ("rows lost", "clone.lost_rows"),
+    ("WAL lost", "clone.lost_bytes"),
     ("inconsistent", "clone.inconsistent"),
     ("pg_amcheck findings", "clone.amcheck"),
     ("WAL replayed", "clone.replayed"),

@@ -17,7 +17,7 @@ fn lab(clone: &str, phase: &str) -> Lab {
         false => "role = \"primary\"",
     };
     if !root {
-        not_run("live::cli::clones (on XFS; copies were tried)", "run the tests as root");
+        not_run("live::cli::campaigns (on XFS; copies were tried)", "run the tests as root");
     }
     let clone = format!("[probe.ledger]\nrate = 50\n\n[clone.c]\nphase = \"one\"\n{clone}\n");
     Lab::with(&(scenario.replacen("role = \"primary\"", disk, 1) + &clone))
