@@ -46,6 +46,7 @@ impl Making {
             fsync: said.as_ref().is_none_or(|said| said.is_on("fsync")),
             full_page_writes: whole_pages(&control, said.as_ref(), self.recipe.mode),
             wal_level: control.wal_level,
+            in_recovery: said.as_ref().is_some_and(|said| said.in_recovery),
             ours: self.source.server().is_some(),
         };
         if matches!(self.recipe.mode, Mode::Precooked(_)) != self.source.inherited().is_some() {
@@ -89,6 +90,10 @@ impl Making {
     fn make_home(&mut self) -> Result<PathBuf, CloneError> {
         let within = &self.order.within;
         let wanted = within.join(&self.order.dir);
+        // Not named in the inventory: it is somebody else's, or another clone's.
+        if wanted.symlink_metadata().is_ok() {
+            return Err(io_at(&wanted)(std::io::ErrorKind::AlreadyExists.into()));
+        }
         let (entry, home) = self.place.directory(&wanted, within, Some(SERVER_PROGRAM)).map_err(io_at(&wanted))?;
         self.home = Some((entry, home.clone()));
         if self.order.reach == Reach::Socket && !can_hold_socket(&socket_dir(&home)) {

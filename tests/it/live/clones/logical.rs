@@ -2,7 +2,7 @@
 
 use super::super::fixture::Primary;
 use super::super::lab::{LIMIT, node};
-use super::elsewhere::{clone_says, wait};
+use super::elsewhere::clone_says;
 use super::lab::Lab;
 use super::plain::Plain;
 use pgbench_rs::clone::{Method, Recipe};
@@ -72,6 +72,13 @@ async fn a_clone_of_a_subscriber_would_take_its_changes() {
     publish(&publisher, 201, 300).await;
     let plain = Plain::start(&data, lab.cluster.login("test"), &[]).await.unwrap_or_else(|said| panic!("{said}"));
     rows(&plain.connect().await, 300).await;
+    let end: String = publisher.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.expect("a row").get(0);
+    let confirmed = format!("SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots");
+    let began = Instant::now();
+    while !publisher.query_one(&confirmed, &[]).await.expect("a row").get::<_, bool>(0) {
+        assert!(began.elapsed() < LIMIT, "the harm did not happen: nothing is confirmed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     drop(plain);
     subscribing.start().await.unwrap_or_else(|error| panic!("{error}"));
     publish(&publisher, 1000, 1000).await;
@@ -135,7 +142,9 @@ async fn what_came_from_a_publisher_is_recovered() {
     let subscriber = lab.connect("a").await;
     let conninfo = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", primary.host.port);
     subscriber.batch_execute("CREATE TABLE books (id bigint)").await.expect("set up");
-    let subscribe = format!("CREATE SUBSCRIPTION s CONNECTION '{conninfo}' PUBLICATION p");
+    // What is seen is then also on disk.
+    let subscribe =
+        format!("CREATE SUBSCRIPTION s CONNECTION '{conninfo}' PUBLICATION p WITH (synchronous_commit = on)");
     subscriber.batch_execute(&subscribe).await.expect("subscribed");
     rows(&subscriber, 0).await;
     for batch in 0..20 {
@@ -156,6 +165,5 @@ async fn what_came_from_a_publisher_is_recovered() {
     let said = Plain::start(&data, lab.cluster.login("test"), &bare).await.err().expect("the harm did not happen");
     assert!(said.contains("replication") && said.contains("FATAL") || said.contains("PANIC"), "{said}");
     drop((subscriber, publisher));
-    wait("nothing", || true).await;
     lab.end().await;
 }
