@@ -6,6 +6,8 @@ use nix::sys::signal::Signal;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, ChildStdout, Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{oneshot, watch};
 
 /// A child process. Dropping this neither kills nor forgets it.
@@ -31,7 +33,8 @@ pub enum Orphaned {
 
 impl Child {
     /// Starts `command`. `register` is called with the child's identity as soon as it has one; when
-    /// that fails, the child is killed.
+    /// that fails, the child is killed. A child whose starter is cancelled, so that nobody knows of it, is killed too,
+    /// and `forget` is called once it is reaped.
     ///
     /// A thread of its own starts the child and then waits for it, for two reasons: the child is
     /// reaped at once whatever the runtime is busy with, and the signal of [`Orphaned::Signal`]
@@ -41,9 +44,10 @@ impl Child {
         mut command: Command,
         orphaned: Orphaned,
         register: impl FnOnce(Identity) -> io::Result<()> + Send + 'static,
+        forget: impl FnOnce() + Send + 'static,
     ) -> io::Result<Child> {
         detach(&mut command, orphaned);
-        let (started, child) = oneshot::channel();
+        let (started, child) = oneshot::channel::<io::Result<Parcel>>();
         let body = move || {
             let (ended, exit) = watch::channel(None);
             let mut process = match command.spawn() {
@@ -51,22 +55,25 @@ impl Child {
                 Err(error) => return drop(started.send(Err(error))),
             };
             let registered = identify(&process).and_then(|identity| register(identity).map(|()| identity));
-            let result = registered.map(|identity| Child {
-                identity,
-                stdout: process.stdout.take(),
-                stderr: process.stderr.take(),
-                exit,
-            });
-            // Nobody knows of a child that could not be registered, or whose starter was cancelled.
-            let unknown = result.is_err();
-            if started.send(result).is_err() || unknown {
+            let lost = Arc::new(AtomicBool::new(false));
+            let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
+            let parcel = registered
+                .map(|identity| Parcel { child: Some(Child { identity, stdout, stderr, exit }), lost: lost.clone() });
+            if parcel.is_err() {
+                // Nobody knows of a child that could not be registered.
                 let _ = process.kill();
             }
+            // What cannot be sent is dropped here.
+            drop(started.send(parcel));
             let status = process.wait();
             ended.send_replace(status.ok());
+            if lost.load(Ordering::Relaxed) {
+                forget();
+            }
         };
         std::thread::Builder::new().name("child".to_owned()).spawn(body)?;
-        child.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts children ended")))
+        let parcel = child.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts children ended")));
+        parcel?.child.take().ok_or_else(|| io::Error::other("the child was lost"))
     }
 
     /// The exit status, once it has ended and is reaped.
@@ -84,6 +91,22 @@ impl Child {
         let mut exit = self.exit.clone();
         // The sender goes only after the child was waited for.
         exit.wait_for(Option::is_some).await.map_or(None, |status| *status)
+    }
+}
+
+/// A child on its way to whoever had it started; killed when it does not arrive.
+struct Parcel {
+    child: Option<Child>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            self.lost.store(true, Ordering::Relaxed);
+            // It is not reaped before it has ended, so this reaches it or nobody.
+            let _ = child.identity.signal(Signal::SIGKILL);
+        }
     }
 }
 

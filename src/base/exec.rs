@@ -225,7 +225,10 @@ impl Running {
         let entry = inventory.next_id();
         let (name, to) = (what.program.display().to_string(), inventory.clone());
         let register = move |identity| to.command(entry, identity, &name);
-        let child = Child::spawn(command, Orphaned::Signal(Signal::SIGKILL), register).await?;
+        let to = inventory.clone();
+        // An inventory that can no longer be written says too much, never too little.
+        let forget = move || drop(to.gone(entry));
+        let child = Child::spawn(command, Orphaned::Signal(Signal::SIGKILL), register, forget).await?;
         Ok(Running { child, entry, inventory: inventory.clone() })
     }
 }

@@ -5,6 +5,7 @@ use super::identity::Stranger;
 use super::phase::Phase;
 use super::protocol::Refused;
 use crate::base::exec::CommandError;
+use crate::base::units::Size;
 use crate::driver::MakeError;
 use crate::driver::outcome::SignalError;
 use crate::driver::start::{StartError, whole};
@@ -99,6 +100,21 @@ pub enum CloneError {
     /// What was asked for cannot be made whole.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// There is too little room.
+    #[error(
+        "{path} has {free} free; the copy takes about {needed}, and {reserve} is to be left to the source\n\
+         hint: remove other clones, let `reserve` be less, or name another place", path = path.display()
+    )]
+    Room {
+        /// Where the copy would go.
+        path: PathBuf,
+        /// What is free there.
+        free: Size,
+        /// What the copy takes at once.
+        needed: Size,
+        /// What must be left.
+        reserve: Size,
+    },
     /// Precooked clones come from a base, and others do not.
     #[error(
         "a clone of the mode `precooked` comes from a base, and one of another mode from a server\n\

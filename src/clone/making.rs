@@ -148,17 +148,19 @@ impl Making {
             Ok(()) if unwanted.try_recv() == Err(oneshot::error::TryRecvError::Closed) => Err(None),
             result => result,
         };
-        let (name, run) = (self.order.name.clone(), self.place.setup.run.clone());
-        let cause = match (result, self.parts()) {
-            (Ok(()), Some((entry, home, body, server, door))) => {
-                let within = self.order.within.clone();
-                let thin = ThinClone::new(self.place.clone(), (entry, home, within), body, server, door, self.of());
-                let spans = self.phases.spans().to_vec();
-                return Attempt { name, spans, facts: self.facts, outcome: Ok(thin) };
-            }
-            (Ok(()), None) => CloneError::Broke(format!("a part of `{name}` of run {run} is missing")),
-            (Err(None), _) => CloneError::Unwanted(self.phases.now()),
-            (Err(Some(cause)), _) => cause,
+        let name = self.order.name.clone();
+        let cause = match result {
+            Ok(()) => match self.parts() {
+                Some((entry, home, body, server, door)) => {
+                    let (place, within) = (self.place.clone(), self.order.within.clone());
+                    let thin = ThinClone::new(place, (entry, home, within), body, server, door, self.of());
+                    let spans = self.phases.spans().to_vec();
+                    return Attempt { name, spans, facts: self.facts, outcome: Ok(thin) };
+                }
+                None => CloneError::Broke("a part of it is missing".to_owned()),
+            },
+            Err(None) => CloneError::Unwanted(self.phases.now()),
+            Err(Some(cause)) => cause,
         };
         self.phases.fail();
         let left = self.undo().await;

@@ -82,7 +82,7 @@ impl Base {
     }
 
     /// Removes it. No clone of it may be left, where the file system does not let one outlive its origin.
-    pub async fn destroy(self) -> Destroyed {
+    pub async fn destroy(&self) -> Destroyed {
         self.thin.destroy().await
     }
 }

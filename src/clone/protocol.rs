@@ -58,6 +58,8 @@ pub struct Situation {
     pub full_page_writes: bool,
     /// What the server writes to its WAL.
     pub wal_level: WalLevel,
+    /// It is a standby.
+    pub in_recovery: bool,
     /// We may freeze it: it is the harness's own.
     pub ours: bool,
 }
@@ -135,6 +137,8 @@ pub fn derive(fetch: Fetch, source: Situation, ask: Protect, mode: Mode) -> Resu
             None => Ok(Protocol::Atomic),
             Some(setting) => freeze().or_else(|_| backup()).map_err(|_| Refused::Order { setting }),
         },
+        // A standby makes no backup of what it has replayed without whole pages, and cannot be told to.
+        Protect::Auto if source.in_recovery && !source.full_page_writes => freeze().or_else(|_| backup()),
         Protect::Auto => backup().or_else(|why| freeze().map_err(|_| why)),
     }
 }
@@ -163,8 +167,14 @@ mod tests {
     const ZFS: (bool, bool) = (true, true);
     const BTRFS: (bool, bool) = (true, false);
     const FILES: (bool, bool) = (false, false);
-    const SAFE: Situation =
-        Situation { running: true, fsync: true, full_page_writes: true, wal_level: WalLevel::Replica, ours: false };
+    const SAFE: Situation = Situation {
+        running: true,
+        fsync: true,
+        full_page_writes: true,
+        wal_level: WalLevel::Replica,
+        in_recovery: false,
+        ours: false,
+    };
 
     fn derived(way: (bool, bool), source: Situation, ask: Protect) -> Result<Protocol, Refused> {
         derive(can(way.0, way.1), source, ask, Mode::Recovery(Recovery::default()))
@@ -194,6 +204,10 @@ mod tests {
             ),
             (FILES, SAFE, Ok(Protocol::Backup)),
             (FILES, no_fsync, Ok(Protocol::Backup)),
+            (FILES, ours(torn), Ok(Protocol::Backup)),
+            (FILES, Situation { in_recovery: true, ..torn }, Ok(Protocol::Backup)),
+            (FILES, Situation { in_recovery: true, ..ours(torn) }, Ok(Protocol::Freeze)),
+            (FILES, Situation { in_recovery: true, ..ours(SAFE) }, Ok(Protocol::Backup)),
             (FILES, minimal, Err(Refused::Minimal)),
             (FILES, ours(minimal), Ok(Protocol::Freeze)),
             (FILES, Situation { running: false, ..worst }, Ok(Protocol::Stopped)),

@@ -1,11 +1,12 @@
 //! How a clone is to be made, as a person writes it.
 
+use crate::base::units::Size;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// How a clone is made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recipe {
     /// What is done to the copy before its server accepts anybody.
@@ -23,8 +24,30 @@ pub struct Recipe {
     pub prepared: Prepared,
     /// Settings of the clone's server, over those that it gets by itself.
     pub settings: BTreeMap<String, String>,
+    /// What must be left free on the file system when the copy is made: the source may need it, and a server that finds
+    /// no room for its WAL goes down.
+    pub reserve: Size,
     /// The first real query, timed cold and again warm; absent: none is asked.
     pub query: Option<String>,
+}
+
+/// Eight WAL segments.
+const RESERVE: Size = Size(128 << 20);
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Recipe {
+            mode: Mode::default(),
+            method: Method::default(),
+            protect: Protect::default(),
+            autovacuum: false,
+            preload: Vec::new(),
+            prepared: Prepared::default(),
+            settings: BTreeMap::new(),
+            reserve: RESERVE,
+            query: None,
+        }
+    }
 }
 
 /// What is done to the copy before its server accepts anybody.
@@ -188,10 +211,10 @@ mod tests {
     #[test]
     fn a_recipe_is_written_as_it_is_read() {
         let text = "method = \"reflink\"\nprotect = \"freeze\"\nautovacuum = true\npreload = [\"auto_explain\"]\n\
-                    prepared = \"rollback\"\nquery = \"SELECT 1\"\n\n[mode.resetwal]\ncheckpoint = false\n\n\
+                    prepared = \"rollback\"\nreserve = \"1GB\"\nquery = \"SELECT 1\"\n\n[mode.resetwal]\ncheckpoint = false\n\n\
                     [settings]\nwork_mem = \"64MB\"\n";
         let recipe: Recipe = toml::from_str(text).unwrap();
-        assert_eq!(recipe.mode, Mode::Resetwal(Resetwal { checkpoint: false }));
+        assert_eq!((recipe.mode, recipe.reserve), (Mode::Resetwal(Resetwal { checkpoint: false }), Size(1 << 30)));
         assert_eq!(toml::from_str::<Recipe>(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);
         assert_eq!(toml::from_str::<Recipe>("").unwrap().mode, Mode::Recovery(Recovery { checkpoint: true }));
         for wrong in ["methods = \"zfs\"", "method = \"lvm\"", "[mode.recovery]\ncheckpoints = true"] {

@@ -5,7 +5,8 @@ use super::error::SourceError;
 use super::facts::SourceFacts;
 use super::identity::same_server;
 use crate::base::inventory::Inventory;
-use crate::driver::Server;
+use crate::base::proc;
+use crate::driver::{SERVER_PROGRAM, Server};
 use crate::pg::connect::connect;
 use crate::pg::control::ControlError;
 use crate::pg::control_file::ControlFile;
@@ -140,6 +141,12 @@ impl Source {
         };
         known().insert(driver, found.clone());
         Ok(found)
+    }
+
+    /// Whether a server runs on the directory, though none is known.
+    pub(super) fn is_in_use(&self) -> bool {
+        let servers = || proc::standing_in(&proc::alive(), &[(self.data.clone(), SERVER_PROGRAM.to_owned())]);
+        self.data.join("postmaster.pid").exists() && !servers().is_empty()
     }
 
     /// Its data directory, as it is seen here.

@@ -14,11 +14,14 @@ use super::recipe::{Method, Mode};
 use super::settings::{self, Wanted};
 use super::settle::{client, settle};
 use super::still::Still;
-use super::thin::Body;
+use super::thin::{Body, blocks};
+use crate::base::disk;
+use crate::base::units::Size;
 use crate::driver::start::Step;
 use crate::driver::{Files, SERVER_PROGRAM, Stand};
 use crate::pg::control;
 use crate::pg::control_file::ControlFile;
+use crate::snapshot::Sharing;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,12 +38,15 @@ impl Making {
         self.segment_size = control.wal_segment_size.into();
         let fetcher = Fetcher::choose(&self.source, self.recipe.method, &self.place).await?;
         let running = self.source.reach().is_some();
+        if !running && self.source.is_in_use() {
+            return Err(Refused::Runs.into());
+        }
         let situation = Situation {
             running,
             fsync: said.as_ref().is_none_or(|said| said.is_on("fsync")),
-            // Of a standby, what its primary said last.
-            full_page_writes: control.full_page_writes,
+            full_page_writes: whole_pages(&control, said.as_ref(), self.recipe.mode),
             wal_level: control.wal_level,
+            in_recovery: said.as_ref().is_some_and(|said| said.in_recovery),
             ours: self.source.server().is_some(),
         };
         if matches!(self.recipe.mode, Mode::Precooked(_)) != self.source.inherited().is_some() {
@@ -53,6 +59,7 @@ impl Making {
             Some(base) => self.facts.inherit(base),
             None => self.facts.source = said.clone(),
         }
+        self.room(&fetcher)?;
         let home = self.make_home()?;
         self.checkpoint(protocol, running).await?;
         self.copy(&fetcher, protocol, &home).await?;
@@ -65,9 +72,28 @@ impl Making {
         self.query().await
     }
 
+    /// Makes sure that the source is left with room to go on.
+    fn room(&self, fetcher: &Fetcher) -> Result<(), CloneError> {
+        let (path, reserve) = (&self.order.within, self.recipe.reserve);
+        let copied = match fetcher {
+            Fetcher::Snapshot { origin, .. } => origin.driver().capabilities().shares_blocks == Sharing::Nothing,
+            Fetcher::Basebackup(_) => true,
+        };
+        let needed = if copied { blocks(self.source.data()).map_err(io_at(self.source.data()))? } else { 0 };
+        let free = disk::free(path).map_err(io_at(path))?;
+        if free < needed + reserve.0 {
+            return Err(CloneError::Room { path: path.clone(), free: Size(free), needed: Size(needed), reserve });
+        }
+        Ok(())
+    }
+
     fn make_home(&mut self) -> Result<PathBuf, CloneError> {
         let within = &self.order.within;
         let wanted = within.join(&self.order.dir);
+        // Not named in the inventory: it is somebody else's, or another clone's.
+        if wanted.symlink_metadata().is_ok() {
+            return Err(io_at(&wanted)(std::io::ErrorKind::AlreadyExists.into()));
+        }
         let (entry, home) = self.place.directory(&wanted, within, Some(SERVER_PROGRAM)).map_err(io_at(&wanted))?;
         self.home = Some((entry, home.clone()));
         if self.order.reach == Reach::Socket && !can_hold_socket(&socket_dir(&home)) {
@@ -278,6 +304,17 @@ impl Making {
         }
         self.phases.end();
         Ok(())
+    }
+}
+
+/// Whether the WAL from which the copy would recover has whole pages: since the latest checkpoint, or since one that is
+/// about to be made. Of a standby that is its primary's doing.
+fn whole_pages(control: &ControlFile, said: Option<&SourceFacts>, mode: Mode) -> bool {
+    match said {
+        Some(said) if !said.in_recovery => {
+            said.is_on("full_page_writes") && (control.full_page_writes || mode.checkpoint())
+        }
+        _ => control.full_page_writes,
     }
 }
 

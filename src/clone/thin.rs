@@ -180,8 +180,9 @@ impl ThinClone {
         self.place.setup.inventory.keep(self.entry)
     }
 
-    /// Ends its server and removes all of it. Goes on after an error.
-    pub async fn destroy(self) -> Destroyed {
+    /// Ends its server and removes all of it. Goes on after an error, and may be called again: what was busy may be so no
+    /// longer.
+    pub async fn destroy(&self) -> Destroyed {
         let mut phases = Phases::start(watch::channel(None).0);
         let mut left = Vec::new();
         phases.begin(Phase::Stop);
@@ -211,7 +212,7 @@ impl ThinClone {
 }
 
 /// What the files of a directory take up on disk.
-fn blocks(dir: &Path) -> io::Result<u64> {
+pub(super) fn blocks(dir: &Path) -> io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {

@@ -152,7 +152,10 @@ impl ProcessServer {
         let entry = setup.inventory.next_id();
         let (inventory, node, data) = (setup.inventory.clone(), self.name().to_owned(), self.data.clone());
         let register = move |identity| inventory.process(entry, identity, &node, &data);
-        let running = Arc::new(Running::new(Child::spawn(command, orphaned, register).await?, entry));
+        let inventory = setup.inventory.clone();
+        // An inventory that can no longer be written says too much, never too little.
+        let forget = move || drop(inventory.gone(entry));
+        let running = Arc::new(Running::new(Child::spawn(command, orphaned, register, forget).await?, entry));
         self.set_running(running.clone());
         Ok(running)
     }

@@ -14,10 +14,15 @@ pub struct Primary {
     /// Where it listens.
     pub host: Host,
     child: Child,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Primary {
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// Starts one with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Primary {
         Primary::start_with(settings, |_| {})
@@ -43,7 +48,7 @@ impl Primary {
             std::thread::sleep(Duration::from_millis(5));
         }
         let host = Host::new("a", "127.0.0.1", port);
-        Primary { host, child, _dir: dir }
+        Primary { host, child, dir }
     }
 
     /// How to connect to it.

@@ -46,7 +46,7 @@ async fn the_harness() {
     // A server that waits for its slow disk, in its namespace: at this speed for minutes.
     let (entry, to, dir) = (inventory.next_id(), inventory.clone(), node.clone());
     let register = move |identity| to.process(entry, identity, "a", &dir);
-    let server = Child::spawn(command, Orphaned::Lives, register).await.expect("it runs");
+    let server = Child::spawn(command, Orphaned::Lives, register, || {}).await.expect("it runs");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!server.is_reaped(), "the disk is not slow");
     fs::write(stage.join(READY), lan.tag()).expect("written");

@@ -15,6 +15,7 @@ use pgbench_rs::driver::{self, Make, Setup, Workplace};
 use pgbench_rs::etl;
 use pgbench_rs::pg::connect::connect;
 use pgbench_rs::pg::programs::Installed;
+use pgbench_rs::pg::{Host, Login};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -113,8 +114,11 @@ impl Lab {
 
     /// pgbench's own transaction, from four clients, as fast as it goes.
     pub fn load(&self, node: &str) -> Load {
-        let host = &self.cluster.node(node).expect("a node").host;
-        let login = self.cluster.login("pgbench");
+        self.load_on(&self.cluster.node(node).expect("a node").host, &self.cluster.login("pgbench"))
+    }
+
+    /// The same on any server.
+    pub fn load_on(&self, host: &Host, login: &Login) -> Load {
         let mut command = Command::new(fixture::program_path("pgbench"));
         command.args(["-n", "-c", "4", "-T", "600", "-h", &host.host, "-p", &host.port.to_string()]);
         command.args(["-U", &login.user, &login.dbname]).env("PGPASSWORD", login.password.expose());

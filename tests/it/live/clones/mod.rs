@@ -1,5 +1,11 @@
 //! Thin clones of running servers: that they are whole, that they keep to themselves, and what would happen if they did
 //! not.
 
+mod elsewhere;
 mod lab;
+mod lives;
+mod logical;
+mod plain;
 mod protocols;
+mod standbys;
+mod starts;
