@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Extents that are asked for at once.
 const BATCH: usize = 128;
+/// What was written is written to disk first: a server without `fsync` leaves it in memory, where it has no extents.
+const SYNC: u32 = 0x1;
 /// No more of the file follows.
 const LAST: u32 = 0x1;
 /// It has no place on disk yet.
@@ -69,7 +71,7 @@ pub(super) fn unshared(root: &Path) -> Result<Option<u64>, SnapshotError> {
 fn of_file(file: &File) -> io::Result<Option<u64>> {
     let (mut start, mut bytes) = (0, 0);
     loop {
-        let head = Head { start, length: u64::MAX - start, flags: 0, mapped: 0, count: BATCH as u32, reserved: 0 };
+        let head = Head { start, length: u64::MAX - start, flags: SYNC, mapped: 0, count: BATCH as u32, reserved: 0 };
         let mut map = Map { head, extents: [Extent::default(); BATCH] };
         #[expect(
             unsafe_code,

@@ -23,15 +23,20 @@ impl ThinClone {
 async fn in_wal(place: &Workplace, of: &Of) -> Option<jiff::Timestamp> {
     let (redo, reached) = (of.redo?, of.reached?);
     let programs = place.setup.installed.choose(Some(of.major)).ok()?;
+    let wal = of.source.data().join("pg_wal");
     // What follows the end of a backup in its segment is empty, and the next segment may have nothing yet.
     for back in [0, 1] {
         let segment = (reached.0.saturating_sub(1) / of.segment_size).saturating_sub(back) * of.segment_size;
-        let from = redo.max(Lsn(segment));
+        let (from, end) = (redo.max(Lsn(segment)), reached.min(Lsn(segment + of.segment_size)));
+        // For one that is not there it would wait five seconds.
+        if !wal.join(file(of.timeline?, segment, of.segment_size)).exists() {
+            continue;
+        }
         let command = Command::new(programs.path("pg_waldump"), LIMIT)
             .arg("--path")
-            .arg(of.source.data().join("pg_wal"))
+            .arg(&wal)
             .args(["--rmgr=Transaction", "--timeline", &of.timeline?.to_string()])
-            .args(["--start", &from.to_string(), "--end", &reached.to_string()])
+            .args(["--start", &from.to_string(), "--end", &end.to_string()])
             .env("TZ", "UTC")
             .keep_the_end()
             .user(place.setup.user.as_ref());
@@ -43,6 +48,12 @@ async fn in_wal(place: &Workplace, of: &Of) -> Option<jiff::Timestamp> {
         }
     }
     None
+}
+
+/// What the file is called that holds the segment which begins at `segment`.
+fn file(timeline: u32, segment: u64, size: u64) -> String {
+    let (number, of_each) = (segment / size, (1 << 32) / size);
+    format!("{timeline:08X}{:08X}{:08X}", number / of_each, number % of_each)
 }
 
 /// `rmgr: Transaction … desc: COMMIT 2024-11-25 08:05:09.123456 UTC; inval msgs: …`, also of a prepared one.
@@ -62,6 +73,13 @@ fn commit(line: &str) -> Option<jiff::Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn segments_are_called_as_the_server_calls_them() {
+        // pg_walfile_name('1/6F0A2B38') on timeline 3, with segments of 16 MB and of 64 MB.
+        assert_eq!(file(3, 0x1_6F00_0000, 16 << 20), "00000003000000010000006F");
+        assert_eq!(file(3, 0x1_6C00_0000, 64 << 20), "00000003000000010000001B");
+    }
 
     #[test]
     fn commits_are_found_among_other_records() {

@@ -1,6 +1,7 @@
 //! What TPC-B keeps true, and pgbench's tables with it: all balances agree with the history.
 
 use serde::Serialize;
+use std::fmt;
 use tokio_postgres::Client;
 
 /// Rows for each branch (`pgbench.c`).
@@ -20,6 +21,22 @@ pub struct Tpcb {
     pub history: i64,
     /// How many accounts, tellers and branches there are.
     pub counts: (i64, i64, i64),
+}
+
+/// Such as `accounts 12, tellers 12, branches 12, history 9; 100000 accounts, 10 tellers, 1 branches`.
+impl fmt::Display for Tpcb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |sum: Option<i64>| sum.map_or_else(|| "none".to_owned(), |sum| sum.to_string());
+        let (accounts, tellers, branches) = self.counts;
+        write!(
+            f,
+            "accounts {}, tellers {}, branches {}, history {}; {accounts} accounts, {tellers} tellers, {branches} branches",
+            sum(self.accounts),
+            sum(self.tellers),
+            sum(self.branches),
+            self.history
+        )
+    }
 }
 
 impl Tpcb {

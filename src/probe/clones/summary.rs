@@ -171,7 +171,7 @@ pub(super) fn in_words(worth: &Worth) -> String {
     said.extend(lost(worth.rows_lost, "rows are missing that had been committed"));
     said.extend(lost(worth.bytes_lost, "bytes of WAL are missing that had been flushed"));
     if let Some(tpcb) = worth.tpcb.as_ref().filter(|tpcb| !tpcb.agrees()) {
-        said.push(format!("pgbench's sums disagree: {tpcb:?}"));
+        said.push(format!("pgbench's sums disagree: {tpcb}"));
     }
     if let Some(amcheck) = worth.amcheck.as_ref().filter(|amcheck| amcheck.findings > 0) {
         said.push(format!("pg_amcheck found {}, first: {}", amcheck.findings, amcheck.first.join("; ")));
