@@ -99,9 +99,11 @@ pub enum DockError {
         /// How the engine is reached.
         engine: String,
     },
-    /// A data directory could not be made.
-    #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}")]
-    Initdb {
+    /// A program failed that makes a data directory, or works on one.
+    #[error("`{program}` in a container of `{image}` exited with status {status}:\n{said}")]
+    Program {
+        /// The program.
+        program: &'static str,
         /// The image.
         image: String,
         /// Its exit status.
@@ -168,16 +170,37 @@ impl Dock {
         given: Vec<Given>,
     ) -> Result<(), DockError> {
         let args = control::initdb_args(SUPERUSER, pwfile, dir);
-        let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned());
+        let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        self.program(image, "initdb", args, binds, given, INITDB_LIMIT).await
+    }
+
+    /// Throws away the WAL of the data directory `dir` with the `pg_resetwal` of the image; see [`control::resetwal`].
+    pub async fn resetwal(&self, image: &Image, dir: &Path) -> Result<(), DockError> {
+        let mut binds = self.common_binds();
+        binds.push(bind(dir, true));
+        let args = control::resetwal_args(dir).into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        self.program(image, "pg_resetwal", args, binds, Vec::new(), control::RESETWAL_LIMIT).await
+    }
+
+    /// Runs a program of an image on a data directory, in a container of its own.
+    async fn program(
+        &self,
+        image: &Image,
+        program: &'static str,
+        args: Vec<String>,
+        binds: Vec<String>,
+        given: Vec<Given>,
+        limit: Duration,
+    ) -> Result<(), DockError> {
         let once = Once {
             run: &self.place.setup.run,
             image: &image.id,
-            cmd: std::iter::once("initdb".to_owned()).chain(args).collect(),
+            cmd: std::iter::once(program.to_owned()).chain(args).collect(),
             user: Some(self.user()),
             binds,
             given,
             owner: self.ids(),
-            limit: INITDB_LIMIT,
+            limit,
             ..Once::default()
         };
         let output = self.engine.once(once).await?;
@@ -185,7 +208,8 @@ impl Dock {
             return Ok(());
         }
         let said = output.stderr.lines().map(|line| format!("    {line}\n")).collect::<String>();
-        Err(DockError::Initdb {
+        Err(DockError::Program {
+            program,
             image: image.reference.clone(),
             status: output.status,
             said: said.trim_end().to_owned(),

@@ -1,5 +1,6 @@
 //! The program itself, from outside: what it prints, what it writes, what it leaves behind, what it exits with.
 
+mod clones;
 mod commands;
 mod disk;
 mod engine;
