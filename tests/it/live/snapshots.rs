@@ -1,5 +1,6 @@
 //! Copies of data directories on real file systems: of running servers, and of whatever else may happen to them.
 
+mod clusters;
 mod lab;
 
 use super::fixture::run;
