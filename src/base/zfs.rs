@@ -84,7 +84,7 @@ pub fn failed(name: &str) -> impl FnOnce(ToolError) -> ZfsError + use<> {
     move |error| match said(&error) {
         Some(said) if is_silent(&said) => ZfsError::Silent { said },
         Some(said) if said.contains("out of space") => ZfsError::Full { name, said },
-        Some(said) if said.contains("dataset already exists") => ZfsError::Exists(name),
+        Some(said) if said.contains("already exists") => ZfsError::Exists(name),
         _ => error.into(),
     }
 }

@@ -1,12 +1,13 @@
 //! A cluster that somebody else runs: connected to, asked whether it is what the scenario says, and given back as it
 //! was. Nothing of it is made, configured, stopped or removed here.
 
-use super::build::{BuildError, in_order, sql};
+use super::error::sql;
 use super::network::Network;
 use super::node::{Node, NodeSpec};
+use super::order::in_order;
 use super::settings::{self, Mismatch};
 use super::ways::{Ways, WaysSpec};
-use super::{CONNECT_LIMIT, Cluster, DownError};
+use super::{BuildError, CONNECT_LIMIT, Cluster, DownError};
 use crate::cluster::Part;
 use crate::driver::docker::Limits;
 use crate::driver::{Files, Workplace};
@@ -45,7 +46,7 @@ impl Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
             in_memory: Vec::new(),
-            volumes: Vec::new(),
+            files: Vec::new(),
             network: Network::default(),
             ways: Ways::default(),
             parties: ways.parties.clone(),
@@ -55,7 +56,7 @@ impl Cluster {
         };
         for spec in &specs {
             // Nothing of it lies here.
-            let files = Files::Here { place: place.clone(), dir: PathBuf::new() };
+            let files = Files::Here { place: place.clone(), dir: PathBuf::new(), dataset: None };
             let server = spec.make.server(place, &spec.name, (&files, PathBuf::new()), Limits::default(), None)?;
             let node = Node::new(spec, files, server, None);
             cluster.ways.nodes.insert(node.name.clone(), node.host.clone());

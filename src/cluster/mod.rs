@@ -9,23 +9,25 @@
 //! ```
 
 mod attach;
-pub mod build;
+mod build;
 mod disks;
+mod error;
 mod network;
 pub mod node;
+mod order;
+mod prepare;
 pub mod settings;
 pub mod template;
 pub mod ways;
 
 use crate::base::inventory::Id;
 use crate::clean;
-use crate::driver::Workplace;
-use crate::driver::docker::volume::Volume;
+use crate::driver::{Files, Workplace};
 pub use crate::driver::{Part, Shutdown};
 use crate::net::{Party, Placed};
 use crate::pg::{Host, Login, connect::connect};
-use build::BuildError;
 pub use disks::NodeDiskError;
+pub use error::BuildError;
 use network::Network;
 pub use network::NetworkError;
 pub use node::Node;
@@ -56,8 +58,8 @@ pub struct Cluster {
     parties: Vec<Placed>,
     place: Arc<Workplace>,
     made: Vec<Made>,
-    /// Data directories on other machines.
-    volumes: Vec<Arc<Volume>>,
+    /// Data directories.
+    files: Vec<Files>,
     kept: AtomicBool,
 }
 
@@ -165,14 +167,14 @@ impl Cluster {
             if let Err(error) = node.remove().await {
                 errors.push(error.to_string());
             }
-            if let Some(disk) = &node.disk
-                && let Err(error) = disk.remove().await
-            {
+        }
+        for files in self.files.iter().rev() {
+            if let Err(error) = files.remove().await {
                 errors.push(error.to_string());
             }
         }
-        for volume in &self.volumes {
-            if let Err(error) = volume.remove().await {
+        for disk in self.nodes.iter().rev().filter_map(|node| node.disk.as_ref()) {
+            if let Err(error) = disk.remove().await {
                 errors.push(error.to_string());
             }
         }

@@ -1,10 +1,10 @@
 //! A loaded data directory that is kept, so that every trial starts from the same bytes.
 
-use super::build::{BuildError, io_at};
-use super::settings;
+use super::error::io_at;
+use super::{BuildError, settings};
 use crate::base::inventory::Id;
 use crate::clean;
-use crate::driver::docker::{DockError, Limits};
+use crate::driver::docker::Limits;
 use crate::driver::files::CopyError;
 use crate::driver::{Files, Make, SERVER_PROGRAM, Server, Shutdown, Workplace};
 use crate::pg::conf;
@@ -93,9 +93,7 @@ impl Template {
 
     /// Removes it.
     pub async fn remove(self, place: &Workplace) -> Result<(), BuildError> {
-        if let Some(volume) = self.files.volume() {
-            volume.remove().await.map_err(|error| CopyError::from(DockError::from(error)))?;
-        }
+        self.files.remove().await?;
         let Some((entry, path)) = self.home else { return Ok(()) };
         let failed = |why: String| io_at(&path)(std::io::Error::other(why));
         clean::remove(&path, place.dir(), &place.setup.run).map_err(failed)?;

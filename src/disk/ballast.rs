@@ -62,7 +62,10 @@ fn take(path: &Path, leave: u64) -> io::Result<u64> {
         match reserve(&file, offset, part) {
             Ok(()) => offset += part,
             Err(Errno::ENOSPC) => part /= 2,
-            Err(Errno::EOPNOTSUPP) => offset += write(&mut file, part)?,
+            Err(Errno::EOPNOTSUPP) => match write(&mut file, part)? {
+                0 => part /= 2,
+                written => offset += written,
+            },
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -5,7 +5,7 @@ use super::mount::{absent, sparse};
 use super::{DiskError, aside};
 use crate::base::inventory::Inventory;
 use crate::base::tool::ZPOOL;
-use crate::base::zfs::{self, RUN};
+use crate::base::zfs::{self, RUN, ZfsError};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(super) async fn make(
     let args = args.map(OsString::from).into_iter().chain([mountpoint, name.into(), image.into()]);
     match ZPOOL.run(args, inventory).await.map_err(zfs::failed(name)) {
         Ok(_) => Ok(()),
+        // What is called so is not this one.
+        Err(error @ ZfsError::Exists(_)) => absent(image).and(Err(error.into())),
         Err(error) => {
             destroy(inventory, path, name).await?;
             absent(image).and(Err(error.into()))

@@ -2,9 +2,10 @@
 //! there reads and writes them.
 
 use super::Workplace;
-use super::docker::DockError;
 use super::docker::volume::Volume;
+use super::docker::{DockError, EngineError};
 use crate::base::exec::{Command, CommandError};
+use crate::snapshot::{OwnDataset, SnapshotError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub enum Files {
         place: Arc<Workplace>,
         /// It.
         dir: PathBuf,
+        /// The dataset of ZFS that it is, if it is one.
+        dataset: Option<Arc<OwnDataset>>,
     },
     /// On an engine of another machine.
     Volume(Arc<Volume>),
@@ -44,6 +47,17 @@ pub enum CopyError {
         /// To where.
         to: PathBuf,
     },
+}
+
+/// Why a data directory could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// An engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A dataset could not be destroyed.
+    #[error(transparent)]
+    Dataset(#[from] SnapshotError),
 }
 
 impl Files {
@@ -72,7 +86,7 @@ impl Files {
     /// Writes the file `name`, the server user's own that nobody else can read, in place of what was there.
     pub async fn write(&self, name: &str, text: &str) -> io::Result<()> {
         match self {
-            Files::Here { place, dir } => place.write(&dir.join(name), text),
+            Files::Here { place, dir, .. } => place.write(&dir.join(name), text),
             Files::Volume(volume) => volume.write(name, text.as_bytes()).await,
         }
     }
@@ -91,7 +105,7 @@ impl Files {
     /// Copies all of `from` to here, where nothing is yet; on a file system that can, the copy shares its blocks.
     pub async fn copy(&self, from: &Files) -> Result<(), CopyError> {
         match (from, self) {
-            (Files::Here { dir: from, .. }, Files::Here { place, dir }) => {
+            (Files::Here { dir: from, .. }, Files::Here { place, dir, .. }) => {
                 let command = Command::new("cp", COPY_LIMIT).args(["-a", "--reflink=auto", "--"]);
                 let command = command.arg(from.join(".")).arg(dir).user(place.setup.user.as_ref());
                 command.run(&place.setup.inventory).await?;
@@ -100,6 +114,17 @@ impl Files {
             (Files::Volume(from), Files::Volume(to)) => Ok(to.copy(from).await?),
             (from, to) => Err(CopyError::Sides { from: from.dir().to_owned(), to: to.dir().to_owned() }),
         }
+    }
+
+    /// Removes what of it does not go with the directory that holds it: a volume on another machine, a dataset. Nothing
+    /// may run on it.
+    pub async fn remove(&self) -> Result<(), RemoveError> {
+        match self {
+            Files::Here { dataset: Some(dataset), .. } => dataset.destroy().await?,
+            Files::Here { dataset: None, .. } => {}
+            Files::Volume(volume) => volume.remove().await?,
+        }
+        Ok(())
     }
 
     /// What it is made of on another machine, if it is there.

@@ -4,6 +4,7 @@
 use super::docker::volume::Volume;
 use super::docker::{ContainerServer, Dock, DockError, Image, Limits};
 use super::external::{External, ExternalServer};
+use super::files::RemoveError;
 use super::process::ProcessServer;
 use super::{Files, Server, Workplace};
 use crate::base::exec::CommandError;
@@ -12,6 +13,7 @@ use crate::pg::conninfo::ConninfoError;
 use crate::pg::control;
 use crate::pg::programs::{Programs, ProgramsError};
 use crate::pg::version::{Major, Version};
+use crate::snapshot::{self, SnapshotError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +56,12 @@ pub enum MakeError {
         /// What the system said.
         source: io::Error,
     },
+    /// A data directory could not be made.
+    #[error(transparent)]
+    Directory(#[from] SnapshotError),
+    /// What was half made of one could not be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
     /// There is no port for it.
     #[error("no port can be had: {0}")]
     Port(io::Error),
@@ -113,8 +121,8 @@ impl Make {
         matches!(self, Make::Docker { dock, .. } if dock.is_remote())
     }
 
-    /// Makes the empty data directory `dir`/data, which is the server user's own, where its servers are. `of` names
-    /// what it is for.
+    /// Makes the empty data directory `dir`/data, which is the server user's own, where its servers are, and so that it
+    /// can be cloned as well as its file system allows. `of` names what it is for. It goes by [`Files::remove`].
     pub async fn files(&self, place: &Arc<Workplace>, of: &str, dir: &Path) -> Result<Files, MakeError> {
         match self {
             Make::Docker { dock, image } if dock.is_remote() => {
@@ -122,9 +130,14 @@ impl Make {
             }
             _ => {
                 let dir = dir.join("data");
-                let made = place.data_directory(&dir);
-                made.map_err(|source| MakeError::Io { path: dir.clone(), source })?;
-                Ok(Files::Here { place: place.clone(), dir })
+                let dataset = snapshot::directory(&dir, &place.setup.inventory).await?.map(Arc::new);
+                let files = Files::Here { place: place.clone(), dir: dir.clone(), dataset };
+                match place.give(&dir) {
+                    Ok(()) => Ok(files),
+                    Err(source) => {
+                        files.remove().await.map_err(MakeError::from).and(Err(MakeError::Io { path: dir, source }))
+                    }
+                }
             }
         }
     }

@@ -264,9 +264,14 @@ impl Workplace {
         Ok((id, path))
     }
 
-    /// Makes an empty data directory, the server user's own.
-    pub(crate) fn data_directory(&self, path: &Path) -> io::Result<()> {
+    /// Makes an empty plain directory, the server user's own.
+    pub(crate) fn plain_directory(&self, path: &Path) -> io::Result<()> {
         fs::create_dir(path)?;
+        self.give(path)
+    }
+
+    /// Gives a directory to the server's user, and nobody else may look into it.
+    pub(crate) fn give(&self, path: &Path) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
         self.setup.user.as_ref().map_or(Ok(()), |user| user.own(path))
     }

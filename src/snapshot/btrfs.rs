@@ -1,5 +1,6 @@
 //! The driver `btrfs`: a writable snapshot of the subvolume in which the directory lies, in one step. By ioctl
-//! (btrfs-ioctl(2)), not by the command `btrfs`: that takes as long to start as a snapshot to make, and may be missing.
+//! (btrfs-ioctl(2)), not by the command `btrfs`, which may be missing and takes longer to start than a snapshot to make
+//! (median of 15 on a busy machine: 4 ms by ioctl, 14 ms by command).
 
 use super::{Capabilities, Sharing, SnapshotDriver, SnapshotError};
 use crate::base::mounts::Mount;
@@ -164,9 +165,8 @@ fn filled<const N: usize>(name: &OsStr) -> io::Result<[u8; N]> {
 }
 
 fn is_btrfs(path: &Path) -> bool {
-    /// `BTRFS_SUPER_MAGIC` (statfs(2)).
-    const MAGIC: i64 = 0x9123_683e;
-    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == MAGIC)
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
+    statfs(path).is_ok_and(|stat| stat.filesystem_type() == BTRFS_SUPER_MAGIC)
 }
 
 /// Whether `dir`, on btrfs, is the root of a subvolume.

@@ -2,9 +2,10 @@
 
 use super::zfs::Pair;
 use super::{SnapshotDriver, SnapshotError, Symlink, aside, extents};
-use crate::base::inventory::{Id, Inventory};
+use crate::base::inventory::{Id, Inventory, MARK};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Copied {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
+    /// The run whose it is.
+    run: String,
     kind: Kind,
     /// All that was copied.
     root: PathBuf,
@@ -98,10 +101,10 @@ impl Copied {
 }
 
 impl Place {
-    pub(super) fn new(kind: Kind, root: PathBuf, deeper: &Path) -> Place {
+    pub(super) fn new(run: &str, kind: Kind, root: PathBuf, deeper: &Path) -> Place {
         // Joining nothing would add a slash.
         let data = if deeper.as_os_str().is_empty() { root.clone() } else { root.join(deeper) };
-        Place { kind, root, data }
+        Place { run: run.to_owned(), kind, root, data }
     }
 
     /// Its driver.
@@ -139,15 +142,39 @@ impl Place {
     }
 
     /// Removes it; what is gone is fine. The directory that holds it stays, with its mark. Nothing may run on it any
-    /// more. Of `zfs`, only what says by its property that it is the run's. Of `btrfs`, the file system frees the blocks
-    /// after this has returned.
+    /// more. Only what lies in a directory with the run's mark, and of ZFS only what says by its property that it is the
+    /// run's, is removed. btrfs frees the blocks after this has returned.
     pub async fn destroy(&self) -> Result<(), SnapshotError> {
-        let Place { kind, root, .. } = self.clone();
-        aside(move || match kind {
-            Kind::Zfs(pair) => pair.destroy(&root),
-            Kind::Btrfs | Kind::Reflink | Kind::Copy => super::remove(&root).map_err(SnapshotError::at(&root)),
-        })
-        .await
+        let place = self.clone();
+        aside(move || place.destroy_here()).await
+    }
+
+    fn destroy_here(&self) -> Result<(), SnapshotError> {
+        if let Kind::Zfs(pair) = &self.kind {
+            pair.destroy(&self.run)?;
+        }
+        if self.root.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(());
+        }
+        let mark = self.root.with_file_name(MARK);
+        let not_ours = |why: String| {
+            let what = format!("what lies in {}", self.root.display());
+            Err(SnapshotError::NotOurs { what, why })
+        };
+        match fs::read_to_string(&mark) {
+            Ok(run) if run == self.run => {}
+            Ok(run) => return not_ours(format!("the mark beside it names run {run}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return not_ours("no mark is beside it".to_owned());
+            }
+            Err(error) => return Err(SnapshotError::at(&mark)(error)),
+        }
+        match self.kind {
+            // Where the clone was mounted is empty now.
+            Kind::Zfs(_) => fs::remove_dir(&self.root),
+            Kind::Btrfs | Kind::Reflink | Kind::Copy => super::remove(&self.root),
+        }
+        .map_err(SnapshotError::at(&self.root))
     }
 }
 

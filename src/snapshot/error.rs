@@ -59,6 +59,14 @@ pub enum SnapshotError {
         /// What the system said.
         said: String,
     },
+    /// It does not say that it is the run's own.
+    #[error("{what} was not touched: {why}")]
+    NotOurs {
+        /// What.
+        what: String,
+        /// How that shows.
+        why: String,
+    },
     /// ZFS refused.
     #[error(transparent)]
     Zfs(#[from] ZfsError),

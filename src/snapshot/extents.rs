@@ -13,6 +13,8 @@ const BATCH: usize = 128;
 const LAST: u32 = 0x1;
 /// It has no place on disk yet.
 const UNKNOWN: u32 = 0x2;
+/// It lies in the file system's own tree, which snapshots share as well.
+const INLINE: u32 = 0x200;
 /// Other files have it, too.
 const SHARED: u32 = 0x2000;
 
@@ -83,7 +85,7 @@ fn of_file(file: &File) -> io::Result<Option<u64>> {
             Err(error) => return Err(error),
         }
         let found = map.extents.get(..map.head.mapped as usize).unwrap_or_default();
-        let own = found.iter().filter(|extent| extent.flags & (SHARED | UNKNOWN) == 0);
+        let own = found.iter().filter(|extent| extent.flags & (SHARED | UNKNOWN | INLINE) == 0);
         bytes += own.map(|extent| extent.length).sum::<u64>();
         match found.last() {
             Some(last) if last.flags & LAST == 0 => start = last.logical + last.length,

@@ -16,6 +16,7 @@ mod btrfs;
 pub mod choose;
 mod copied;
 mod copy;
+mod directory;
 mod error;
 mod extents;
 mod origin;
@@ -25,6 +26,7 @@ mod walk;
 mod zfs;
 
 pub use copied::{Copied, Place};
+pub use directory::{OwnDataset, directory};
 pub use error::SnapshotError;
 pub use origin::Origin;
 pub use symlink::Symlink;

@@ -135,7 +135,7 @@ impl Origin {
             Ground::Files if self.driver == SnapshotDriver::Reflink => (Kind::Reflink, Path::new("")),
             Ground::Files => (Kind::Copy, Path::new("")),
         };
-        let mut copied = Copied::begin(Place::new(kind, root, deeper), inventory)?;
+        let mut copied = Copied::begin(Place::new(inventory.run(), kind, root, deeper), inventory)?;
         match self.make(name, &mut copied).await {
             Ok(took) => Ok((copied, took)),
             // Nothing was made, and what is called so is another copy.

@@ -45,7 +45,6 @@ pub(super) struct Dataset {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pair {
-    run: String,
     snapshot: String,
     clone: String,
 }
@@ -90,7 +89,6 @@ impl Dataset {
     /// What a copy's snapshot and clone are called.
     pub(super) fn pair(&self, run: &str, name: &str) -> Pair {
         Pair {
-            run: run.to_owned(),
             snapshot: format!("{}@pgbench-rs-{run}-{name}", self.name),
             clone: format!("{}/pgbench-rs-{run}-{name}", self.name),
         }
@@ -109,10 +107,10 @@ impl Pair {
         ids.map_err(SnapshotError::at(inventory.path()))
     }
 
-    /// Makes both, and mounts the clone at `at`, which is not there yet.
+    /// Makes both for the inventory's run, and mounts the clone at `at`, which is not there yet.
     pub(super) async fn make(&self, name: &str, at: &Path, inventory: &Arc<Inventory>) -> Result<Took, SnapshotError> {
         let property = |property: &str, value: &str| ["-o".into(), OsString::from(format!("{property}={value}"))];
-        let ours = || property(RUN, &self.run).into_iter().chain(property(NAME, name));
+        let ours = || property(RUN, inventory.run()).into_iter().chain(property(NAME, name));
         let began = Instant::now();
         let args = [OsString::from("snapshot")].into_iter().chain(ours()).chain([(&self.snapshot).into()]);
         ZFS.run(args, inventory).await.map_err(zfs::failed(&self.snapshot))?;
@@ -125,7 +123,7 @@ impl Pair {
         match ZFS.run(args, inventory).await.map_err(zfs::failed(&self.clone)) {
             Err(error @ ZfsError::Exists(_)) => {
                 // Somebody else's, perhaps; the snapshot is ours.
-                zfs::destroy(&self.snapshot, &self.run)?;
+                zfs::destroy(&self.snapshot, inventory.run())?;
                 Err(error.into())
             }
             made => made.map(|_| Took { snapshot: Some(snapshot), clone: Some(began.elapsed()) }).map_err(Into::into),
@@ -143,14 +141,10 @@ impl Pair {
         Ok(text.trim().parse().ok())
     }
 
-    /// Destroys both, and removes the directory at which the clone was mounted.
-    pub(super) fn destroy(&self, at: &Path) -> Result<(), SnapshotError> {
-        zfs::destroy(&self.clone, &self.run)?;
-        zfs::destroy(&self.snapshot, &self.run)?;
-        match std::fs::remove_dir(at) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SnapshotError::at(at)(error)),
-            _ => Ok(()),
-        }
+    /// Destroys both, if they are the run's. The directory at which the clone was mounted stays.
+    pub(super) fn destroy(&self, run: &str) -> Result<(), SnapshotError> {
+        zfs::destroy(&self.clone, run)?;
+        Ok(zfs::destroy(&self.snapshot, run)?)
     }
 }
 

@@ -18,4 +18,5 @@ mod proxy;
 mod remote;
 mod sampling;
 mod servers;
+mod snapshots;
 mod versions;
