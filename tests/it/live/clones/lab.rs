@@ -52,6 +52,16 @@ impl Lab {
 
     /// The same with servers that are made otherwise.
     pub async fn start_on(parent: &Path, offer: &Offer, nodes: impl FnOnce(&Make) -> Vec<NodeSpec>) -> Lab {
+        Lab::built(parent, offer, nodes).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, or why there is none: a machine may not let nodes have disks of their own.
+    pub async fn try_start(nodes: impl FnOnce(&Make) -> Vec<NodeSpec>) -> Result<Lab, String> {
+        let Make::Process(programs) = fixture::make(None) else { unreachable!("programs of this machine") };
+        Lab::built(Path::new("/var/tmp"), &Offer::Programs(programs), nodes).await
+    }
+
+    async fn built(parent: &Path, offer: &Offer, nodes: impl FnOnce(&Make) -> Vec<NodeSpec>) -> Result<Lab, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let root = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in(parent).expect("a directory");
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).expect("chmod");
@@ -86,8 +96,14 @@ impl Lab {
         };
         let template = Template::build(&place, "t", &make, fill).await.unwrap_or_else(|error| panic!("{error}"));
         let cluster = Cluster::up(&place, "trial-1", &template, &nodes(&make), &WaysSpec::default()).await;
-        let cluster = Arc::new(cluster.unwrap_or_else(|error| panic!("{error}")));
-        Lab { place, cluster, make, inventory, index, _root: root }
+        let cluster = match cluster {
+            Ok(cluster) => Arc::new(cluster),
+            Err(error) => {
+                clean::undo_own(&inventory);
+                return Err(error.to_string());
+            }
+        };
+        Ok(Lab { place, cluster, make, inventory, index, _root: root })
     }
 
     /// A node as what is cloned.

@@ -10,3 +10,4 @@ mod plain;
 mod protocols;
 mod standbys;
 mod starts;
+mod systems;
