@@ -151,6 +151,8 @@ impl Bench {
             limits: Limits::default(),
             log: None,
             reach: Reach::Login,
+            port: None,
+            dbname: None,
         }
     }
 

@@ -37,22 +37,28 @@ pub fn leave(index_entry: &Path) -> io::Result<()> {
     }
 }
 
+/// The folder in which this program keeps what it must know of earlier calls of the user who runs this:
+/// `$XDG_STATE_HOME/pgbench-rs`, by default below `~/.local/state`.
+pub fn state_of_user() -> io::Result<PathBuf> {
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = match (set("XDG_STATE_HOME"), set("HOME")) {
+        (Some(state), _) => state,
+        (None, Some(home)) => home.join(".local/state"),
+        (None, None) => {
+            let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?;
+            let home = user.map(|user| user.dir).ok_or_else(|| {
+                io::Error::other("this user has no home directory\nhint: set XDG_STATE_HOME to a folder of yours")
+            })?;
+            home.join(".local/state")
+        }
+    };
+    Ok(state.join("pgbench-rs"))
+}
+
 impl Index {
     /// The index of the user who runs this.
     pub fn of_user() -> io::Result<Index> {
-        let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = match (set("XDG_STATE_HOME"), set("HOME")) {
-            (Some(state), _) => state,
-            (None, Some(home)) => home.join(".local/state"),
-            (None, None) => {
-                let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?;
-                let home = user.map(|user| user.dir).ok_or_else(|| {
-                    io::Error::other("this user has no home directory\nhint: set XDG_STATE_HOME to a folder of yours")
-                })?;
-                home.join(".local/state")
-            }
-        };
-        Ok(Index::at(state.join("pgbench-rs/runs")))
+        Ok(Index::at(state_of_user()?.join("runs")))
     }
 
     /// An index in a folder of its own.

@@ -24,6 +24,12 @@ impl User {
         Ok(found.map(|user| User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }))
     }
 
+    /// Looks a user up by id.
+    pub fn with_id(uid: u32) -> io::Result<Option<User>> {
+        let found = nix::unistd::User::from_uid(uid.into())?;
+        Ok(found.map(|user| User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }))
+    }
+
     /// Makes `command` run as this user, without supplementary groups.
     pub fn run(&self, command: &mut std::process::Command) {
         command.uid(self.uid).gid(self.gid).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);

@@ -150,7 +150,7 @@ pub fn remains(contents: &Contents) -> Remains {
         {
             remains.directories.push(Remaining { what: path.clone(), kept: stays(entry, contents) });
         }
-        if system::exists(&entry.thing) {
+        if system::exists(&entry.thing, contents) {
             remains.others.push(Remaining { what: entry.thing.clone(), kept: stays(entry, contents) });
         }
     }
@@ -290,7 +290,7 @@ fn undo_of_system(
     blocked: &mut Vec<PathBuf>,
     undone: &mut Undone,
 ) -> bool {
-    let existed = system::exists(thing);
+    let existed = system::exists(thing, contents);
     match if all_dead { system::undo(thing, contents) } else { Err("processes are still there".to_owned()) } {
         Ok(()) => {
             undone.undone.extend(existed.then(|| thing.clone()));

@@ -2,20 +2,22 @@
 //! devices.
 
 use crate::base::inventory::{Contents, Entry, Thing};
-use crate::base::zfs::{self, Owner, ZfsError};
+use crate::base::proc;
+use crate::base::zfs::{self, ZfsError};
 use crate::disk::{cgroup, mount, throttle};
 use crate::net::{lan, namespace};
 use std::path::Path;
 
 /// Whether such a thing is there; never for things of other kinds.
-pub(super) fn exists(thing: &Thing) -> bool {
+pub(super) fn exists(thing: &Thing, contents: &Contents) -> bool {
     match thing {
         Thing::Namespace { name } => namespace::exists(name),
         Thing::Device { name } => lan::device_exists(name),
         Thing::Mount { path } => mount::is_mounted(path),
         Thing::Cgroup { path } => path.exists(),
+        Thing::Dataset { name, .. } | Thing::Pool { name, .. } if is_of_earlier_boot(name, contents) => false,
         // When nobody answers, it may be.
-        Thing::Dataset { name, .. } | Thing::Pool { name, .. } => !matches!(zfs::owner(name), Ok(Owner::Absent)),
+        Thing::Dataset { name, .. } | Thing::Pool { name, .. } => !matches!(zfs::owner(name), Ok(zfs::Owner::Absent)),
         // Whether they are still there cannot be asked from here.
         Thing::Tables { .. } => true,
         _ => false,
@@ -45,8 +47,19 @@ fn undo_zfs(
     contents: &Contents,
     destroy: impl FnOnce(&str, &str) -> Result<(), ZfsError>,
 ) -> Result<(), String> {
+    if is_of_earlier_boot(name, contents) {
+        return Ok(());
+    }
     let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
     destroy(name, run).map_err(|error| error.to_string())
+}
+
+/// Whether it is, or lies in, a pool of the run's own, and the machine has started anew since: such pools are then no
+/// longer known, and there need not even be a ZFS that could be asked.
+fn is_of_earlier_boot(name: &str, contents: &Contents) -> bool {
+    let pool = name.split(['/', '@']).next().unwrap_or(name);
+    let own = |entry: &Entry| matches!(&entry.thing, Thing::Pool { name, .. } if name == pool);
+    contents.owner.as_ref().is_some_and(|owner| owner.boot != proc::boot()) && contents.entries.iter().any(own)
 }
 
 fn is_within(path: &Path, contents: &Contents) -> bool {
@@ -85,6 +98,7 @@ pub(super) fn in_order(mut entries: Vec<&Entry>) -> Vec<&Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::inventory::Owner;
 
     #[test]
     fn undoes_users_before_what_they_use() {
@@ -107,6 +121,22 @@ mod tests {
     }
 
     #[test]
+    fn pools_of_the_run_do_not_outlive_the_machine() {
+        let pool = Thing::Pool { name: "pgbench-rs-r1-a-2".into(), path: "/w/a".into() };
+        let entries = vec![Entry { id: 1, thing: pool.clone(), gone: false, kept: false }];
+        let harness = proc::Identity { pid: 1, started: 1 };
+        let of = |boot: &str| {
+            let owner = Owner { run: "r1".to_owned(), harness, boot: boot.to_owned() };
+            Contents { owner: Some(owner), entries: entries.clone() }
+        };
+        let earlier = of("another boot");
+        assert!(!exists(&pool, &earlier) && undo(&pool, &earlier).is_ok());
+        assert!(is_of_earlier_boot("pgbench-rs-r1-a-2/data@s", &earlier));
+        assert!(!is_of_earlier_boot("tank/data@s", &earlier), "somebody else's pool is imported again");
+        assert!(!is_of_earlier_boot("pgbench-rs-r1-a-2", &of(&proc::boot())));
+    }
+
+    #[test]
     fn touches_only_what_bears_our_name_or_lies_in_our_directories() {
         let contents = Contents::default();
         assert!(undo(&Thing::Mount { path: "/proc".into() }, &contents).is_err());
@@ -118,7 +148,7 @@ mod tests {
             Thing::Namespace { name: "pgbr-00000000".into() },
             Thing::Cgroup { path: "/no/such/pgbr-1".into() },
         ] {
-            assert!(!exists(&gone) && undo(&gone, &contents).is_ok(), "{gone}");
+            assert!(!exists(&gone, &contents) && undo(&gone, &contents).is_ok(), "{gone}");
         }
     }
 }

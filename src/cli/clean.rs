@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Remove what dead runs left behind: servers still running, data directories, mounts, control groups,
+/// Remove what dead runs left behind: servers still running, data directories, mounts, datasets and pools of ZFS, control groups,
 /// network namespaces and devices, and on container engines what bears the run's label.
 ///
 /// Only what stands in the inventory of a run whose harness is gone is touched. What was kept on purpose
@@ -150,7 +150,7 @@ fn and_others(count: usize) -> String {
     if count == 0 {
         String::new()
     } else {
-        format!(", and {count} mounts, control groups, networks, devices, containers and volumes")
+        format!(", and {count} mounts, datasets, pools, control groups, networks, devices, containers and volumes")
     }
 }
 

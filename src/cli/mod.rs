@@ -2,6 +2,7 @@
 
 mod check;
 mod clean;
+mod clone;
 mod completions;
 mod doctor;
 mod export;
@@ -39,6 +40,7 @@ Begin with:
   pgbench-rs plan failover          everything that a run would do
   pgbench-rs run failover           do it; the answer on the terminal, the record in results/
   pgbench-rs new my.toml --from failover
+  pgbench-rs clone create --from 'dbname=postgres' --data-dir DIR    a writable clone of a server that you run
 
 Exit codes: 0 fine, 1 a claim failed, 2 bad scenario or arguments, 4 the run failed, a variant has no valid trial
 or a claim cannot be judged, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
@@ -53,6 +55,7 @@ enum Command {
     Report(report::Report),
     Export(export::Export),
     Clean(clean::Clean),
+    Clone(clone::Clone),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     /// Ends the servers of a run whose harness died; started by `run` itself
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Report(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Clean(command) => command.run(),
+        Command::Clone(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Watchdog { inventory } => Ok(crate::clean::watchdog::main(&inventory)),
@@ -83,7 +87,11 @@ pub fn main() -> ExitCode {
         }
         // Nobody is left to tell when stderr is closed.
         let _ = writeln!(std::io::stderr(), "error: {}", mask(&whole(error.as_ref())));
-        ExitCode::from(if error.is::<Usage>() || error.is::<ScenarioErrors>() { 2 } else { 4 })
+        ExitCode::from(match () {
+            () if error.is::<Usage>() || error.is::<ScenarioErrors>() => 2,
+            () if error.is::<Interrupted>() => 130,
+            () => 4,
+        })
     })
 }
 
@@ -91,6 +99,11 @@ pub fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
+
+/// A signal ended it, and what it had begun was undone: exit code 130.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
 
 /// The record in a results folder that the command line names.
 fn record(dir: &Path) -> Result<Record, Usage> {

@@ -5,6 +5,7 @@ use super::facts::SourceFacts;
 use super::fixup::TakenOut;
 use super::method::Fetcher;
 use super::phase::{Phase, Span};
+use super::precooked::Cooked;
 use super::protocol::Protocol;
 use super::recipe::{Method, Mode, Recipe};
 use super::settings::preloaded;
@@ -127,12 +128,12 @@ impl Facts {
     }
 
     /// Takes over what was found out when the base was made.
-    pub(super) fn inherit(&mut self, base: &Facts) {
+    pub(super) fn inherit(&mut self, base: &Cooked) {
         self.source = base.source.clone();
         self.timeline = base.timeline;
         self.redo = base.redo;
         self.reached = base.reached;
-        self.last_commit = base.last_commit;
+        self.last_commit = base.last_commit.as_ref().and_then(|at| at.parse().ok());
     }
 
     /// How far the clone has come that runs on `data`, of whose copy `copied` was the control file.

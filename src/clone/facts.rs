@@ -3,7 +3,7 @@
 use super::error::SourceError;
 use crate::pg::Lsn;
 use crate::pg::version::Version;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tokio_postgres::{Client, Row};
 
@@ -45,8 +45,12 @@ const CARRIED_CATEGORIES: &[&str] = &[
 /// Settings of those categories that mean nothing in a clone, or that it has of its own.
 const NOT_CARRIED: &[&str] = &["default_tablespace", "temp_tablespaces", "session_replication_role", "lc_messages"];
 
-/// What a source said of itself.
-#[derive(Clone, Debug, Serialize)]
+/// Settings that may hold a password: of them it is only kept that they are set.
+const SECRET: &[&str] = &["archive_command", "archive_library", "primary_conninfo", "restore_command"];
+
+/// What a source said of itself. There is no secret in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SourceFacts {
     /// Its version.
     pub version: Version,
@@ -57,7 +61,7 @@ pub struct SourceFacts {
     /// What was flushed to the WAL when it was asked; of a standby, what was replayed.
     pub lsn: Lsn,
     /// Its clock when it was asked.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub at: jiff::Timestamp,
     /// Its port.
     pub port: u16,
@@ -66,11 +70,9 @@ pub struct SourceFacts {
     /// Its `postmaster.pid` as it reads it itself; absent when the role may not ask.
     #[serde(skip)]
     pub pidfile: Option<String>,
-    /// Settings of [`ASKED`]; what the role may not see is absent.
-    #[serde(skip)]
+    /// Settings that decide something, or of which is said what became of them; what the role may not see is absent.
     pub asked: BTreeMap<String, String>,
     /// Settings that the clone gets, too, in the units of `pg_settings`.
-    #[serde(skip)]
     pub carried: BTreeMap<String, String>,
     /// Tablespaces that lie outside the data directory, with where.
     pub tablespaces: Vec<String>,
@@ -86,6 +88,10 @@ pub struct SourceFacts {
 
 fn as_text<S: serde::Serializer>(at: &jiff::Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(at)
+}
+
+fn from_text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<jiff::Timestamp, D::Error> {
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
 }
 
 impl SourceFacts {
@@ -105,6 +111,12 @@ impl SourceFacts {
             Ok(names.into_iter().zip(values).collect())
         };
         let port: i32 = row.try_get("port")?;
+        let mut asked = pairs("asked_names", "asked_values")?;
+        for (name, value) in &mut asked {
+            if SECRET.contains(&name.as_str()) && !value.is_empty() {
+                *value = "****".to_owned();
+            }
+        }
         Ok(SourceFacts {
             version: Version { major: number as u32 / 10_000, minor: number as u32 % 10_000 },
             system_identifier: row.try_get::<_, i64>("system_identifier")? as u64,
@@ -114,7 +126,7 @@ impl SourceFacts {
             port: port as u16,
             started: row.try_get("started")?,
             pidfile: row.try_get("pidfile")?,
-            asked: pairs("asked_names", "asked_values")?,
+            asked,
             carried: pairs("carried_names", "carried_values")?,
             tablespaces: row.try_get("tablespaces")?,
             slots: row.try_get("slots")?,

@@ -12,6 +12,7 @@ use super::thin::{Body, Of, ThinClone};
 use crate::base::inventory::Id;
 use crate::clean;
 use crate::driver::docker::Limits;
+use crate::driver::port::Port;
 use crate::driver::{Make, Server, Workplace};
 use crate::snapshot::{Copied, Origin, SnapshotDriver, SnapshotError, Took};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,10 @@ pub struct Order {
     pub log: Option<PathBuf>,
     /// How it is reached.
     pub reach: Reach,
+    /// The port that it gets if it is free; absent: any.
+    pub port: Option<u16>,
+    /// The database of its login; absent: that of the source's.
+    pub dbname: Option<String>,
 }
 
 /// A clone that is being made, with all that must be undone when it fails.
@@ -56,6 +61,8 @@ pub(super) struct Making {
     pub(super) backup: Option<Backup>,
     pub(super) server: Option<Arc<Server>>,
     pub(super) door: Option<Door>,
+    /// A port that was wished for, until the server has it.
+    pub(super) port: Option<Port>,
 }
 
 /// A copy under way. In a task of its own: what it has made on the way is known only to it.
@@ -125,6 +132,7 @@ pub async fn create(
         backup: None,
         server: None,
         door: None,
+        port: None,
     };
     let facts = making.facts.clone();
     let (_wanted, unwanted) = oneshot::channel();

@@ -5,7 +5,7 @@ use super::protocol::Fetch;
 use super::recipe::Method;
 use super::source::Source;
 use crate::base::exec::Command;
-use crate::driver::{Make, MakeError, Workplace};
+use crate::driver::{MakeError, Workplace};
 use crate::pg::programs::Programs;
 use crate::pg::tls::Mode;
 use crate::pg::version::Major;
@@ -34,19 +34,10 @@ pub(super) enum Fetcher {
 impl Fetcher {
     /// The one that was asked for, or the best for the source's directory.
     pub async fn choose(source: &Source, method: Method, place: &Workplace) -> Result<Fetcher, CloneError> {
-        let driver = match method {
-            Method::Basebackup => {
-                let major = major(source)?;
-                return Ok(Fetcher::Basebackup(installed(place, major)?));
-            }
-            Method::Auto => None,
-            Method::Zfs => Some(SnapshotDriver::Zfs),
-            Method::Btrfs => Some(SnapshotDriver::Btrfs),
-            Method::Reflink => Some(SnapshotDriver::Reflink),
-            Method::Copy => Some(SnapshotDriver::Copy),
-        };
-        let inventory = &place.setup.inventory;
-        let (origin, choice) = source.origin(driver, inventory).await?;
+        if method == Method::Basebackup {
+            return Ok(Fetcher::Basebackup(installed(place, major(source)?)?));
+        }
+        let (origin, choice) = source.origin(method.driver(), &place.setup.inventory).await?;
         Ok(Fetcher::Snapshot { origin: Box::new(origin.skipping(Skip::Volatile)), choice })
     }
 
@@ -72,19 +63,24 @@ impl Fetcher {
     }
 }
 
+impl Method {
+    /// The driver of that name; none is the choice of `auto`, nor is `pg_basebackup` one.
+    pub(super) fn driver(self) -> Option<SnapshotDriver> {
+        match self {
+            Method::Auto | Method::Basebackup => None,
+            Method::Zfs => Some(SnapshotDriver::Zfs),
+            Method::Btrfs => Some(SnapshotDriver::Btrfs),
+            Method::Reflink => Some(SnapshotDriver::Reflink),
+            Method::Copy => Some(SnapshotDriver::Copy),
+        }
+    }
+}
+
 fn major(source: &Source) -> Result<Major, SourceError> {
     let unfit = |why: String| SourceError::Unfit { dir: source.data().to_owned(), why };
     let version =
         std::fs::read_to_string(source.data().join("PG_VERSION")).map_err(|error| unfit(error.to_string()))?;
     version.trim().parse().map_err(unfit)
-}
-
-/// The programs that work on a data directory of `make`: its own, or those of its version on this machine.
-pub(super) fn programs(make: &Make, place: &Workplace) -> Result<Programs, CloneError> {
-    match make {
-        Make::Process(programs) => Ok(programs.clone()),
-        Make::Docker { .. } | Make::External { .. } => installed(place, make.major()),
-    }
 }
 
 /// Programs of any version on this machine among which `program` is.

@@ -81,16 +81,33 @@ impl fmt::Display for Phase {
 }
 
 /// A phase that was gone through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Span {
     /// Which.
     pub phase: Phase,
     /// When it began, since the request.
+    #[serde(with = "seconds")]
     pub from: Duration,
     /// How long it took.
+    #[serde(with = "seconds")]
     pub took: Duration,
     /// It came to its end; else the attempt failed in it.
     pub ended: bool,
+}
+
+/// Durations as seconds.
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        time.as_secs_f64().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
 }
 
 /// The phases so far.

@@ -2,16 +2,49 @@
 //! nothing to recover, and as old as the copy.
 
 use super::attempt::{Attempt, Facts};
-use super::error::CloneError;
+use super::error::{CloneError, SourceError};
+use super::facts::SourceFacts;
 use super::making::{Order, create};
 use super::phase::{Phase, Span};
 use super::recipe::{Mode, Recipe, Recovery};
 use super::source::Source;
 use super::thin::{Destroyed, ThinClone};
 use crate::driver::Workplace;
+use crate::pg::Lsn;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// What is known of a base: of the server as it was when the base was cooked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cooked {
+    /// What the source said.
+    pub source: Option<SourceFacts>,
+    /// The timeline of the WAL.
+    pub timeline: Option<u32>,
+    /// From where recovery had to read.
+    pub redo: Option<Lsn>,
+    /// Up to where the base has the source's changes.
+    pub reached: Option<Lsn>,
+    /// When the last transaction was committed that it has, by the source's clock, in RFC 3339.
+    pub last_commit: Option<String>,
+}
+
+impl Cooked {
+    fn of(facts: &Facts) -> Cooked {
+        let Facts { source, timeline, redo, reached, last_commit, .. } = facts;
+        let last_commit = last_commit.map(|at| at.to_string());
+        Cooked { source: source.clone(), timeline: *timeline, redo: *redo, reached: *reached, last_commit }
+    }
+
+    /// What clones are made of, with [`Mode::Precooked`]: the base whose data directory is `data`.
+    pub fn as_source(&self, name: impl Into<String>, data: &Path) -> Result<Source, SourceError> {
+        Ok(Source::stopped(name, data)?.inheriting(self.clone()))
+    }
+}
 
 /// A stopped copy, from which clones come again and again.
 #[derive(Debug)]
@@ -60,8 +93,8 @@ impl Base {
         facts.last_commit = thin.last_commit().await;
         let cooked = async {
             let stopping = thin.shut_down().await?;
-            let source = Source::stopped(name, thin.data()).map_err(CloneError::Source)?;
-            Ok((stopping, Arc::new(source.inheriting(facts.clone()))))
+            let source = Cooked::of(&facts).as_source(name, thin.data()).map_err(CloneError::Source)?;
+            Ok((stopping, Arc::new(source)))
         };
         match cooked.await {
             Ok((stopping, source)) => Ok(Base { thin, source, spans, facts, stopping }),
@@ -79,6 +112,16 @@ impl Base {
     /// What clones are made of, with [`Mode::Precooked`].
     pub fn source(&self) -> &Arc<Source> {
         &self.source
+    }
+
+    /// What is known of it, for another process.
+    pub fn cooked(&self) -> Cooked {
+        Cooked::of(&self.facts)
+    }
+
+    /// The stopped clone that it is.
+    pub fn thin(&self) -> &ThinClone {
+        &self.thin
     }
 
     /// Removes it. No clone of it may be left, where the file system does not let one outlive its origin.

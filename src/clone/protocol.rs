@@ -10,11 +10,11 @@
 use super::recipe::{Mode, Protect};
 use crate::pg::control_file::WalLevel;
 use crate::snapshot::Capabilities;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What keeps a copy whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// Nothing more is needed: the snapshot is of one moment.

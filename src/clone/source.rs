@@ -1,9 +1,10 @@
 //! The server that is cloned.
 
-use super::attempt::Facts;
 use super::error::SourceError;
 use super::facts::SourceFacts;
 use super::identity::same_server;
+use super::precooked::Cooked;
+use super::recipe::Method;
 use crate::base::inventory::Inventory;
 use crate::base::proc;
 use crate::driver::{SERVER_PROGRAM, Server};
@@ -41,7 +42,7 @@ pub struct Source {
     /// An open session: a login takes longer than the question.
     session: tokio::sync::Mutex<Option<Client>>,
     /// What was known of the server whose stopped copy this is.
-    inherited: Option<Facts>,
+    inherited: Option<Cooked>,
     /// The directory as drivers can copy it, once it was looked at.
     origins: Mutex<BTreeMap<Option<SnapshotDriver>, Found>>,
     /// Held while it is frozen, so that nobody thaws it while somebody else still copies.
@@ -113,12 +114,12 @@ impl Source {
 
     /// Says what was known of the server whose stopped copy this is.
     #[must_use]
-    pub(super) fn inheriting(self, facts: Facts) -> Source {
-        Source { inherited: Some(facts), ..self }
+    pub(super) fn inheriting(self, cooked: Cooked) -> Source {
+        Source { inherited: Some(cooked), ..self }
     }
 
     /// What was known of the server whose stopped copy this is.
-    pub(super) fn inherited(&self) -> Option<&Facts> {
+    pub(super) fn inherited(&self) -> Option<&Cooked> {
         self.inherited.as_ref()
     }
 
@@ -141,6 +142,12 @@ impl Source {
         };
         known().insert(driver, found.clone());
         Ok(found)
+    }
+
+    /// Where clones of it can go, if nobody says: a directory that is there, on the same file system where that matters.
+    pub async fn home(&self, method: Method, inventory: &Arc<Inventory>) -> Result<PathBuf, SnapshotError> {
+        let driver = method.driver().or((method == Method::Basebackup).then_some(SnapshotDriver::Copy));
+        Ok(self.origin(driver, inventory).await?.0.home()?.to_owned())
     }
 
     /// Whether a server runs on the directory, though none is known.

@@ -7,7 +7,7 @@ use super::facts::SourceFacts;
 use super::fence::{Fence, FenceError};
 use super::fixup;
 use super::making::{Copying, Making};
-use super::method::{Fetcher, basebackup, programs};
+use super::method::{Fetcher, basebackup};
 use super::phase::Phase;
 use super::protocol::{Protocol, Refused, Situation, derive};
 use super::recipe::{Method, Mode};
@@ -17,9 +17,9 @@ use super::still::Still;
 use super::thin::{Body, blocks};
 use crate::base::disk;
 use crate::base::units::Size;
+use crate::driver::port::Port;
 use crate::driver::start::Step;
 use crate::driver::{Files, SERVER_PROGRAM, Stand};
-use crate::pg::control;
 use crate::pg::control_file::ControlFile;
 use crate::snapshot::Sharing;
 use std::path::{Path, PathBuf};
@@ -212,7 +212,10 @@ impl Making {
         let files = Files::Here { place: self.place.clone(), dir: fence.path().to_owned(), dataset: None };
         let server =
             self.order.make.server(&self.place, &self.order.name, (&files, log), self.order.limits, Stand::Own)?;
-        let door = self.door(&home, server.host().port)?;
+        // Taken until the server has it; it is any other's when somebody took it meanwhile.
+        let wanted = self.order.port.and_then(|port| Port::claim(port).ok());
+        let door = self.door(&home, wanted.as_ref().map_or(server.host().port, Port::number))?;
+        self.port = wanted;
         let source = self.facts.source.as_ref();
         let host = door.host(&door.dbname);
         let wanted = Wanted {
@@ -237,8 +240,8 @@ impl Making {
     fn door(&self, home: &Path, port: u16) -> Result<Door, CloneError> {
         let login = self.place.login("");
         let source: Option<&SourceFacts> = self.facts.source.as_ref();
-        let dbname = self.source.reach().map(|(host, login)| host.who(login).dbname.to_owned());
-        let dbname = dbname.unwrap_or_else(|| "postgres".to_owned());
+        let sources = || self.source.reach().map(|(host, login)| host.who(login).dbname.to_owned());
+        let dbname = self.order.dbname.clone().or_else(sources).unwrap_or_else(|| "postgres".to_owned());
         let socket = match self.order.reach {
             Reach::Login => None,
             Reach::Socket => {
@@ -254,9 +257,7 @@ impl Making {
     async fn resetwal(&mut self, fence: &Fence) -> Result<(), CloneError> {
         if let Mode::Resetwal(_) = self.recipe.mode {
             self.phases.begin(Phase::Resetwal);
-            let programs = programs(&self.order.make, &self.place)?;
-            let setup = &self.place.setup;
-            control::resetwal(&programs, setup.user.as_ref(), fence.path(), &setup.inventory).await?;
+            self.order.make.resetwal(&self.place, fence.path()).await?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::base::inventory::Id;
 use crate::driver::{Server, Shutdown, Workplace};
 use crate::pg::version::Major;
 use crate::pg::{Host, Login, Lsn};
-use crate::snapshot::{Copied, SnapshotError, Symlink};
+use crate::snapshot::{Copied, Place, SnapshotError, Symlink};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,6 +129,14 @@ impl ThinClone {
         self.body.data()
     }
 
+    /// Its copy, when a snapshot driver made it: for another process.
+    pub fn copy(&self) -> Option<&Place> {
+        match &self.body {
+            Body::Copied(copied) => Some(copied.place()),
+            Body::Directory(_) => None,
+        }
+    }
+
     /// Up to where it has the source's changes.
     pub fn reached(&self) -> Option<Lsn> {
         self.of.reached
@@ -177,6 +185,9 @@ impl ThinClone {
     /// [`Setup::keep`](crate::driver::Setup::keep).
     pub fn keep(&self) -> io::Result<()> {
         self.server.keep()?;
+        if let Body::Copied(copied) = &self.body {
+            copied.keep().map_err(io::Error::other)?;
+        }
         self.place.setup.inventory.keep(self.entry)
     }
 

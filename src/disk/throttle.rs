@@ -2,6 +2,7 @@
 
 use super::DiskError;
 use super::cgroup::{Cgroup, Version};
+use crate::base::mounts::Mounts;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
@@ -34,13 +35,18 @@ impl Device {
     /// The device that the file system of `dir` is on; the whole disk if that is a partition, for limits are a
     /// disk's.
     pub fn of(dir: &Path) -> Result<Device, DiskError> {
-        let number = dir.metadata().map_err(DiskError::io(dir))?.dev();
-        let device = Device { major: nix::sys::stat::major(number), minor: nix::sys::stat::minor(number) };
-        let block = PathBuf::from(format!("/sys/dev/block/{device}"));
-        let Ok(block) = fs::canonicalize(&block) else {
+        let mut device = Device::numbered(dir.metadata().map_err(DiskError::io(dir))?.dev());
+        // The number that btrfs gives its files is no device's; the table of mounts has one of its devices.
+        if !device.block().exists()
+            && let Some(source) = Mounts::read().ok().and_then(|mounts| Some(mounts.over(dir)?.source.clone()))
+            && let Ok(meta) = fs::metadata(source)
+        {
+            device = Device::numbered(meta.rdev());
+        }
+        let Ok(block) = fs::canonicalize(device.block()) else {
             return Err(DiskError::Impossible {
                 what: format!("{} is on no block device whose speed could be limited", dir.display()),
-                hint: "give the node a disk of its own (disk = \"1GB\"), or put --work on ext4 or XFS",
+                hint: "give the node a disk of its own that is ext4, xfs or btrfs (disk = \"1GB\")",
             });
         };
         if !block.join("partition").exists() {
@@ -49,6 +55,14 @@ impl Device {
         let whole = block.parent().unwrap_or(&block).join("dev");
         let text = fs::read_to_string(&whole).map_err(DiskError::io(&whole))?;
         Device::parse(text.trim()).ok_or_else(|| DiskError::io(whole)(io::ErrorKind::InvalidData.into()))
+    }
+
+    fn numbered(number: u64) -> Device {
+        Device { major: nix::sys::stat::major(number), minor: nix::sys::stat::minor(number) }
+    }
+
+    fn block(self) -> PathBuf {
+        PathBuf::from(format!("/sys/dev/block/{self}"))
     }
 
     fn parse(text: &str) -> Option<Device> {

@@ -174,6 +174,20 @@ impl Make {
         Ok(())
     }
 
+    /// Throws away the WAL of the data directory `dir`, on which no server runs, so that it starts without recovery;
+    /// see [`control::resetwal`].
+    pub async fn resetwal(&self, place: &Workplace, dir: &Path) -> Result<(), MakeError> {
+        match self {
+            Make::Process(programs) => {
+                let setup = &place.setup;
+                control::resetwal(programs, setup.user.as_ref(), dir, &setup.inventory).await?;
+            }
+            Make::Docker { dock, image } => dock.resetwal(image, dir).await?,
+            Make::External { .. } => return Err(MakeError::NotOurs),
+        }
+        Ok(())
+    }
+
     /// A server that does not run yet, at an address of its own.
     pub fn server(
         &self,

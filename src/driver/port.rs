@@ -29,6 +29,14 @@ impl Port {
         Ok(Port { number, _held: socket })
     }
 
+    /// Takes this port, if it is free.
+    pub fn claim(number: u16) -> io::Result<Port> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, number).into())?;
+        Ok(Port { number, _held: socket })
+    }
+
     /// Its number.
     pub fn number(&self) -> u16 {
         self.number
@@ -40,6 +48,14 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
     use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_port_on_which_somebody_listens_cannot_be_claimed() {
+        let free = Port::reserve(Ipv4Addr::LOCALHOST).unwrap().number();
+        assert_eq!(Port::claim(free).unwrap().number(), free);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(Port::claim(listener.local_addr().unwrap().port()).is_err());
+    }
 
     #[test]
     fn nobody_else_is_given_it_and_a_server_can_listen_there() {

@@ -94,7 +94,7 @@ pub enum ControlError {
 }
 
 /// How long removing the WAL may take; there may be very much of it.
-const RESETWAL_LIMIT: Duration = Duration::from_secs(600);
+pub const RESETWAL_LIMIT: Duration = Duration::from_secs(600);
 
 /// Throws away the WAL of a data directory and lets its server start without recovery, whatever is lost by that. Unsafe
 /// unless the server was shut down in order, and of no use then.
@@ -104,8 +104,13 @@ pub async fn resetwal(
     dir: &Path,
     inventory: &Arc<Inventory>,
 ) -> Result<(), CommandError> {
-    let command = Command::new(programs.path("pg_resetwal"), RESETWAL_LIMIT).args(["-f", "-D"]).arg(dir).user(user);
+    let command = Command::new(programs.path("pg_resetwal"), RESETWAL_LIMIT).args(resetwal_args(dir)).user(user);
     command.run(inventory).await.map(drop)
+}
+
+/// The arguments of such a `pg_resetwal`.
+pub fn resetwal_args(dir: &Path) -> Vec<OsString> {
+    vec!["--force".into(), "--pgdata".into(), dir.into()]
 }
 
 /// Where the control file lies in a data directory.

@@ -254,7 +254,11 @@ impl Walk {
     /// Gives what was just made its owner, and a mode.
     fn give(&self, to: &OwnedFd, stat: &Stat, wanted: Option<u32>) -> Result<(), SnapshotError> {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        let given = fs::fchown(to, Some(uid), Some(gid));
+        let given = match fs::fchown(to, Some(uid), Some(gid)) {
+            // Only its group is another: who is not in that, and not root, cannot give it away, and no server minds.
+            Err(Errno::PERM) if stat.st_uid == self.own.0 => Ok(()),
+            given => given,
+        };
         let given = given.and_then(|()| wanted.map_or(Ok(()), |wanted| fs::fchmod(to, mode(wanted))));
         given.map_err(|errno| self.failed(errno))
     }
@@ -269,7 +273,9 @@ impl Walk {
     }
 
     fn failed(&self, errno: Errno) -> SnapshotError {
-        SnapshotError::at(&self.to.join(&self.at))(errno.into())
+        // Joining nothing would add a slash.
+        let path = if self.at.as_os_str().is_empty() { self.to.clone() } else { self.to.join(&self.at) };
+        SnapshotError::at(&path)(errno.into())
     }
 }
 

@@ -106,9 +106,11 @@ pub enum DockError {
         /// How the engine is reached.
         engine: String,
     },
-    /// A data directory could not be made.
-    #[error("`initdb` in a container of `{image}` exited with status {status}:\n{said}{}", of_initdb(said))]
-    Initdb {
+    /// A program failed that makes a data directory, or works on one.
+    #[error("`{program}` in a container of `{image}` exited with status {status}:\n{said}{}", of_initdb(said))]
+    Program {
+        /// The program.
+        program: &'static str,
         /// The image.
         image: String,
         /// Its exit status.
@@ -196,16 +198,37 @@ impl Dock {
         given: Vec<Given>,
     ) -> Result<(), DockError> {
         let args = control::initdb_args(SUPERUSER, pwfile, dir);
-        let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned());
+        let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        self.program(image, "initdb", args, binds, given, INITDB_LIMIT).await
+    }
+
+    /// Throws away the WAL of the data directory `dir` with the `pg_resetwal` of the image; see [`control::resetwal`].
+    pub async fn resetwal(&self, image: &Image, dir: &Path) -> Result<(), DockError> {
+        let mut binds = self.common_binds();
+        binds.push(bind(dir, true));
+        let args = control::resetwal_args(dir).into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        self.program(image, "pg_resetwal", args, binds, Vec::new(), control::RESETWAL_LIMIT).await
+    }
+
+    /// Runs a program of an image on a data directory, in a container of its own.
+    async fn program(
+        &self,
+        image: &Image,
+        program: &'static str,
+        args: Vec<String>,
+        binds: Vec<String>,
+        given: Vec<Given>,
+        limit: Duration,
+    ) -> Result<(), DockError> {
         let once = Once {
             run: &self.place.setup.run,
             image: &image.id,
-            cmd: std::iter::once("initdb".to_owned()).chain(args).collect(),
+            cmd: std::iter::once(program.to_owned()).chain(args).collect(),
             user: Some(self.user()),
             binds,
             given,
             owner: self.ids(),
-            limit: INITDB_LIMIT,
+            limit,
             ..Once::default()
         };
         let output = self.engine.once(once).await?;
@@ -213,7 +236,8 @@ impl Dock {
             return Ok(());
         }
         let said = output.stderr.lines().map(|line| format!("    {line}\n")).collect::<String>();
-        Err(DockError::Initdb {
+        Err(DockError::Program {
+            program,
             image: image.reference.clone(),
             status: output.status,
             said: said.trim_end().to_owned(),
@@ -334,8 +358,10 @@ mod tests {
 
     #[test]
     fn what_can_be_helped_has_a_hint() {
-        let initdb =
-            |said: &str| DockError::Initdb { image: "x".to_owned(), status: 1, said: said.to_owned() }.to_string();
+        let initdb = |said: &str| {
+            let (image, said) = ("x".to_owned(), said.to_owned());
+            DockError::Program { program: "initdb", image, status: 1, said }.to_string()
+        };
         let denied = initdb("initdb: error: could not change permissions of directory: Operation not permitted");
         assert!(denied.contains("\nhint: does the engine map users"), "{denied}");
         assert!(initdb("No space left on device").ends_with("--work DIR") && !initdb("odd").contains("hint"));

@@ -101,6 +101,15 @@ pub fn check(conninfo: &str) -> Result<(), ConninfoError> {
     parse::parse(conninfo).map(drop)
 }
 
+/// A connection string without the passwords in it, in the keyword/value form, and whether there were any.
+pub fn without_password(conninfo: &str) -> Result<(String, bool), ConninfoError> {
+    let mut said = parse::parse(conninfo)?;
+    let before = said.len();
+    said.retain(|keyword, _| !matches!(*keyword, "password" | "sslpassword"));
+    let pairs: Vec<(&str, &str)> = said.iter().map(|(keyword, value)| (*keyword, value.as_str())).collect();
+    Ok((super::conf::conninfo(&pairs), said.len() < before))
+}
+
 /// Reads a connection string and everything that it leaves to others.
 pub fn resolve(conninfo: &str, environment: &Environment) -> Result<Resolved, ConninfoError> {
     let said = parse::parse(conninfo)?;

@@ -205,6 +205,8 @@ impl Rounds {
             limits: Limits::default(),
             log: Some(self.bench.logs.join(format!("{name}.log"))),
             reach: Reach::Login,
+            port: None,
+            dbname: None,
             name,
         }
     }

@@ -1,6 +1,7 @@
 //! The program itself, from outside: what it prints, what it writes, what it leaves behind, what it exits with.
 
 mod campaigns;
+mod clones;
 mod commands;
 mod disk;
 mod engine;

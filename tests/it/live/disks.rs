@@ -41,9 +41,14 @@ impl Lab {
         // Not /tmp, which may be in memory.
         let dir = tempfile::Builder::new().prefix("pgbench-rs-disk-").tempdir_in("/var/tmp").expect("a directory");
         let index = Index::at(dir.path().join("runs"));
-        let inventory = Inventory::create(&index, &dir.path().join("inventory.jsonl"), "r1").expect("an inventory");
+        // Pools of tests that run at the same time bear the run in their names.
+        let run =
+            format!("r{}", dir.path().file_name().expect("a name").to_string_lossy().rsplit('-').next().expect("it"));
+        let inventory = Inventory::create(&index, &dir.path().join("inventory.jsonl"), &run).expect("an inventory");
         let (_, work) = inventory.directory(&dir.path().join("work"), dir.path(), None).expect("a directory");
         let (_, node) = inventory.directory(&work.join("a"), &work, None).expect("a directory");
+        let node = node.join("disk");
+        fs::create_dir(&node).expect("a directory");
         std::os::unix::fs::chown(&node, Some(1), Some(1)).expect("chown");
         let disk = match in_memory {
             true => FileSystem::in_memory(&inventory, &node, size).await,
@@ -107,7 +112,7 @@ async fn disks_of_all_kinds_are_filled_and_leave_nothing() {
         lab.disk.unmount().await.expect("unmounted");
         lab.disk.unmount().await.expect("what is gone is fine");
         assert!(!is_mounted(&lab.node) && lab.loop_devices().is_empty());
-        assert_eq!(fs::read_dir(lab.dir.path().join("work")).expect("there").count(), 2, "{format}");
+        assert_eq!(fs::read_dir(lab.dir.path().join("work/a")).expect("there").count(), 2, "{format}");
         assert!(lab.inventory.contents().entries.iter().filter(|entry| entry.gone).count() >= 1);
     }
 }
@@ -133,7 +138,7 @@ async fn cleaning_finds_disks_of_all_kinds() {
         let Some(lab) = Lab::of(format, format.least().0, false).await else { continue };
         let undone = clean::undo_own(&lab.inventory);
         assert!(undone.errors.is_empty(), "{:?}", undone.errors);
-        let expected = if format == Format::Zfs { "pool pgbench-rs-r1-" } else { "mount /" };
+        let expected = if format == Format::Zfs { "pool pgbench-rs-r" } else { "mount /" };
         assert!(undone.undone.iter().any(|thing| thing.to_string().starts_with(expected)), "{:?}", undone.undone);
         assert!(!lab.node.exists() && lab.loop_devices().is_empty(), "{format}");
     }
@@ -159,7 +164,7 @@ async fn filled_and_as_before(lab: Lab) {
     assert_eq!(free(&lab.node).expect("its room"), room);
     lab.disk.unmount().await.expect("unmounted");
     assert!(!is_mounted(&lab.node) && lab.loop_devices().is_empty());
-    assert_eq!(fs::read_dir(lab.dir.path().join("work")).expect("there").count(), 2, "the mark and the node");
+    assert_eq!(fs::read_dir(lab.dir.path().join("work/a")).expect("there").count(), 2, "the mark and the disk's place");
 }
 
 #[tokio::test]
@@ -196,10 +201,15 @@ fn writes(cgroup: &Cgroup, dir: &Path, bytes: u64) -> Duration {
 
 #[tokio::test]
 async fn a_disk_is_slowed_down_for_a_group_alone() {
-    let Some(lab) = Lab::start(64 * MB, false).await else { return };
-    if matches!(lab.disk.kind(), Kind::Memory { .. }) {
-        return;
+    for format in [Format::Ext4, Format::Xfs, Format::Btrfs] {
+        let Some(lab) = Lab::of(format, format.least().0, false).await else { continue };
+        if !matches!(lab.disk.kind(), Kind::Memory { .. }) {
+            slowed_down_for_a_group_alone(lab).await;
+        }
     }
+}
+
+async fn slowed_down_for_a_group_alone(lab: Lab) {
     let limited = Hierarchy::find().and_then(|_| Device::of(&lab.node));
     let device = match limited {
         Ok(device) => device,

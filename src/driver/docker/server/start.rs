@@ -135,7 +135,9 @@ impl ContainerServer {
             Some(volume) => vec![volume.bind()],
             None => {
                 let own = [bind(&dock.place.passfile(), false), bind(&self.data, true)];
-                dock.common_binds().into_iter().chain(own).collect()
+                // The directory of its Unix socket, when it is reached by one.
+                let socket = self.host.host.starts_with('/').then(|| bind(self.host.host.as_ref(), true));
+                dock.common_binds().into_iter().chain(own).chain(socket).collect()
             }
         };
         let data = self.data.display().to_string();

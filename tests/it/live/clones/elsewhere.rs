@@ -30,7 +30,7 @@ fn beside(lab: &Lab, name: &str) -> PathBuf {
 }
 
 /// The names and contents of all files.
-fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();

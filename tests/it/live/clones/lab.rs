@@ -1,7 +1,7 @@
 //! A cluster to be cloned, under load, of which nothing is left when it is dropped.
 
 use super::super::fixture;
-use super::super::lab::LIMIT;
+use super::super::lab::{LIMIT, Offer};
 use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::clean;
@@ -11,6 +11,7 @@ use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
 use pgbench_rs::cluster::ways::WaysSpec;
+use pgbench_rs::driver::docker::{Dock, Docker};
 use pgbench_rs::driver::{self, Make, Setup, Workplace};
 use pgbench_rs::etl;
 use pgbench_rs::pg::connect::connect;
@@ -45,6 +46,22 @@ impl Lab {
 
     /// The same on another file system.
     pub async fn start_in(parent: &Path, nodes: impl FnOnce(&Make) -> Vec<NodeSpec>) -> Lab {
+        let Make::Process(programs) = fixture::make(None) else { unreachable!("programs of this machine") };
+        Lab::start_on(parent, &Offer::Programs(programs), nodes).await
+    }
+
+    /// The same with servers that are made otherwise.
+    pub async fn start_on(parent: &Path, offer: &Offer, nodes: impl FnOnce(&Make) -> Vec<NodeSpec>) -> Lab {
+        Lab::built(parent, offer, nodes).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, or why there is none: a machine may not let nodes have disks of their own.
+    pub async fn try_start(nodes: impl FnOnce(&Make) -> Vec<NodeSpec>) -> Result<Lab, String> {
+        let Make::Process(programs) = fixture::make(None) else { unreachable!("programs of this machine") };
+        Lab::built(Path::new("/var/tmp"), &Offer::Programs(programs), nodes).await
+    }
+
+    async fn built(parent: &Path, offer: &Offer, nodes: impl FnOnce(&Make) -> Vec<NodeSpec>) -> Result<Lab, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let root = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in(parent).expect("a directory");
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).expect("chmod");
@@ -64,7 +81,14 @@ impl Lab {
             keep: false,
         };
         let place = Workplace::open(setup).await.expect("a work directory");
-        let make = fixture::make(None);
+        let make = match offer {
+            Offer::Programs(programs) => Make::Process(programs.clone()),
+            Offer::Image(reference) => {
+                let dock = Dock::open(&place, &Docker::default()).await.unwrap_or_else(|error| panic!("{error}"));
+                let image = dock.image(reference, |_| {}).await.unwrap_or_else(|error| panic!("{error}"));
+                Make::Docker { dock, image: Arc::new(image) }
+            }
+        };
         let fill = |client: Client| async move {
             etl::pgbench::fill(&client, 1, |_, _| {}).await?;
             client.batch_execute("CREATE TABLE beats (n bigint PRIMARY KEY)").await?;
@@ -72,8 +96,14 @@ impl Lab {
         };
         let template = Template::build(&place, "t", &make, fill).await.unwrap_or_else(|error| panic!("{error}"));
         let cluster = Cluster::up(&place, "trial-1", &template, &nodes(&make), &WaysSpec::default()).await;
-        let cluster = Arc::new(cluster.unwrap_or_else(|error| panic!("{error}")));
-        Lab { place, cluster, make, inventory, index, _root: root }
+        let cluster = match cluster {
+            Ok(cluster) => Arc::new(cluster),
+            Err(error) => {
+                clean::undo_own(&inventory);
+                return Err(error.to_string());
+            }
+        };
+        Ok(Lab { place, cluster, make, inventory, index, _root: root })
     }
 
     /// A node as what is cloned.
@@ -92,6 +122,8 @@ impl Lab {
             limits: Default::default(),
             log: None,
             reach: Reach::Login,
+            port: None,
+            dbname: None,
         }
     }
 

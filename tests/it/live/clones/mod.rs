@@ -1,6 +1,7 @@
 //! Thin clones of running servers: that they are whole, that they keep to themselves, and what would happen if they did
 //! not.
 
+mod containers;
 mod elsewhere;
 mod lab;
 mod lives;
@@ -9,3 +10,4 @@ mod plain;
 mod protocols;
 mod standbys;
 mod starts;
+mod systems;

@@ -1,0 +1,424 @@
+//! Clones that were made by hand and outlive the program that made them: what must be known of each in the next call.
+//!
+//! ```text
+//! $XDG_STATE_HOME/pgbench-rs/clones/<name>/
+//!   clone.json         its card; without `ready` until it is
+//!   inventory.jsonl    what was made for it; named in the index of runs, so that `clean` finds it, too
+//! ```
+//!
+//! Each clone is a run of its own: it is removed by its inventory as the leftovers of a dead run are, and by nothing else.
+
+use super::phase::Span;
+use super::precooked::Cooked;
+use super::protocol::Protocol;
+use super::recipe::{Method, Recipe};
+use super::thin::blocks;
+use crate::base::index::{Index, state_of_user};
+use crate::base::proc::Identity;
+use crate::base::units::Time;
+use crate::clean::{PastRun, Remains, Undone, runs};
+use crate::snapshot::{Place, SnapshotError};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The card's file.
+const CARD: &str = "clone.json";
+/// The longest name: it is part of a path that a Unix socket must fit into.
+const NAME_MAX: usize = 40;
+
+/// What must be known of a clone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// Its name.
+    pub name: String,
+    /// The run that it is.
+    pub run: String,
+    /// Whose it is, in words.
+    pub owner: String,
+    /// When it was asked for, in RFC 3339.
+    pub created_at: String,
+    /// How long it is wanted.
+    pub expires: Option<Time>,
+    /// What it was made of.
+    pub from: From,
+    /// Who makes it, while it is not ready.
+    pub maker: Identity,
+    /// What became of it.
+    pub ready: Option<Ready>,
+}
+
+/// What a clone was made of, and how: enough to make it again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct From {
+    /// The source's connection string, without a password.
+    pub conninfo: String,
+    /// A password was taken out of it.
+    pub had_password: bool,
+    /// The source's data directory.
+    pub data_dir: PathBuf,
+    /// How it was made.
+    pub recipe: Recipe,
+    /// Where clones go, when that was said.
+    pub to: Option<PathBuf>,
+    /// Where the server's programs are, when that was said.
+    pub postgres: Option<PathBuf>,
+    /// The image of its container, if it is one.
+    pub image: Option<String>,
+    /// The container uses the network of the engine's host.
+    pub host_network: bool,
+    /// How long the server may take to start.
+    pub start_limit: Time,
+}
+
+/// What became of a clone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// How to connect to it, without a password.
+    pub conninfo: String,
+    /// Its port.
+    pub port: u16,
+    /// Its own directory.
+    pub home: PathBuf,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Its copy, when a snapshot driver made it.
+    pub copy: Option<Place>,
+    /// How the directory was copied.
+    pub method: Method,
+    /// What kept the copy whole.
+    pub protocol: Option<Protocol>,
+    /// How it came up, in words.
+    pub mode: String,
+    /// It may be inconsistent, for it was made so.
+    #[serde(rename = "unsafe")]
+    pub is_unsafe: bool,
+    /// Seconds from the request to the first row.
+    pub seconds: Option<f64>,
+    /// The phases of its making.
+    pub phases: Vec<Span>,
+    /// What of the source was kept out of it.
+    pub kept_out: Vec<String>,
+    /// What is known of it as a base of others; then no server runs on it.
+    pub base: Option<Cooked>,
+}
+
+impl Card {
+    /// When it is no longer wanted.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let created: Timestamp = self.created_at.parse().ok()?;
+        created.checked_add(jiff::SignedDuration::try_from(self.expires?.0).ok()?).ok()
+    }
+
+    /// How old it is.
+    pub fn age(&self, now: Timestamp) -> Option<std::time::Duration> {
+        let created: Timestamp = self.created_at.parse().ok()?;
+        now.duration_since(created).try_into().ok()
+    }
+}
+
+/// How a clone stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Somebody is making it.
+    Making,
+    /// Its making broke off, and what was made lies there.
+    HalfMade,
+    /// Its server runs.
+    Running,
+    /// Its server does not run.
+    Stopped,
+    /// Other clones are made of it; no server is to run on it.
+    Base,
+    /// Nothing of it is left.
+    Gone,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Making => "being made",
+            State::HalfMade => "half made",
+            State::Running => "running",
+            State::Stopped => "stopped",
+            State::Base => "base",
+            State::Gone => "gone",
+        })
+    }
+}
+
+/// A clone on the shelf.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What is known of it.
+    pub card: Card,
+    /// How it stands.
+    pub state: State,
+    /// What could not be found out.
+    pub errors: Vec<String>,
+    run: Option<PastRun>,
+}
+
+/// A user's clones.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    dir: PathBuf,
+    index: Index,
+}
+
+/// Why a clone is not on the shelf, or cannot be put there.
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    /// There is none of that name.
+    #[error("there is no clone `{0}`\nhint: `pgbench-rs clone list` shows all")]
+    None(String),
+    /// There is one already.
+    #[error(
+        "there is a clone `{0}` already\nhint: `pgbench-rs clone reset {0}` makes it anew; another name makes another"
+    )]
+    Taken(String),
+    /// That is no name.
+    #[error(
+        "`{0}` is no name of a clone\nhint: at most {NAME_MAX} letters, digits, `-` and `_`, a letter or digit first"
+    )]
+    Name(String),
+    /// A file of the shelf.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> ShelfError + use<> {
+    let path = path.to_owned();
+    move |source| ShelfError::Io { path, source }
+}
+
+impl Shelf {
+    /// That of the user who runs this.
+    pub fn of_user() -> io::Result<Shelf> {
+        Ok(Shelf { dir: state_of_user()?.join("clones"), index: Index::of_user()? })
+    }
+
+    /// The index of runs, in which all clones are.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Where the inventory of a clone is.
+    pub fn inventory(&self, name: &str) -> PathBuf {
+        self.dir.join(name).join("inventory.jsonl")
+    }
+
+    /// A name that is free: `clone-1`, `clone-2`, …
+    pub fn free_name(&self) -> String {
+        let name = |number: u32| format!("clone-{number}");
+        (1..).map(name).find(|name| !self.dir.join(name).exists()).unwrap_or_default()
+    }
+
+    /// Puts a card on the shelf, where none of that name may be.
+    pub fn put(&self, card: &Card) -> Result<(), ShelfError> {
+        if !is_name(&card.name) {
+            return Err(ShelfError::Name(card.name.clone()));
+        }
+        fs::create_dir_all(&self.dir).map_err(at(&self.dir))?;
+        let dir = self.dir.join(&card.name);
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(ShelfError::Taken(card.name.clone()));
+            }
+            made => made.map_err(at(&dir))?,
+        }
+        self.change(card)
+    }
+
+    /// Writes the card of a clone that is on the shelf.
+    pub fn change(&self, card: &Card) -> Result<(), ShelfError> {
+        let path = self.dir.join(&card.name).join(CARD);
+        let aside = path.with_extension("new");
+        let write = || {
+            let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+            file.write_all(&serde_json::to_vec_pretty(card)?)?;
+            // So that no reader ever sees half of it.
+            fs::rename(&aside, &path)
+        };
+        write().map_err(at(&path))
+    }
+
+    /// Takes a clone off the shelf of which nothing is left.
+    pub fn take_off(&self, name: &str) -> Result<(), ShelfError> {
+        let dir = self.dir.join(name);
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&dir)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// All clones, by name. Blocks while container engines are asked.
+    pub fn all(&self) -> Result<Vec<Item>, ShelfError> {
+        let names = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(at(&self.dir))?,
+        };
+        let known = runs(&self.index).map_err(at(&self.dir))?;
+        let mut items = Vec::new();
+        for entry in names {
+            let path = entry.map_err(at(&self.dir))?.path().join(CARD);
+            let card = match fs::read(&path) {
+                // Somebody is putting it there, or taking it away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                bytes => bytes.map_err(at(&path))?,
+            };
+            let card: Card = serde_json::from_slice(&card).map_err(|error| at(&path)(error.into()))?;
+            let run = known.iter().find(|run| run.owner.run == card.run).cloned();
+            items.push(Item::of(card, run));
+        }
+        items.sort_by(|a, b| a.card.name.cmp(&b.card.name));
+        Ok(items)
+    }
+
+    /// The clone of that name.
+    pub fn get(&self, name: &str) -> Result<Item, ShelfError> {
+        let found = self.all()?.into_iter().find(|item| item.card.name == name);
+        found.ok_or_else(|| ShelfError::None(name.to_owned()))
+    }
+}
+
+impl Item {
+    fn of(card: Card, run: Option<PastRun>) -> Item {
+        let mut errors = Vec::new();
+        let (mut exists, mut runs) = (false, false);
+        match run.as_ref().map(|run| &run.remains) {
+            None => {}
+            Some(Err(why)) => errors.push(why.clone()),
+            Some(Ok(remains)) => {
+                exists = !remains.is_empty();
+                runs = !remains.processes.is_empty() || remains.labelled.iter().any(|labelled| labelled.what.running);
+                errors.extend(remains.unasked.iter().cloned());
+            }
+        }
+        let state = match &card.ready {
+            None if card.maker.is_alive() => State::Making,
+            _ if !exists => State::Gone,
+            None => State::HalfMade,
+            Some(ready) if ready.base.is_some() => State::Base,
+            Some(_) if runs => State::Running,
+            Some(_) => State::Stopped,
+        };
+        Item { card, state, errors, run }
+    }
+
+    /// Whether it is no longer wanted.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.card.expires_at().is_some_and(|at| at <= now)
+    }
+
+    /// Whether nothing was made for it, or nothing of that is left.
+    pub fn is_nothing(&self) -> bool {
+        self.run.as_ref().is_none_or(|run| run.remains.as_ref().is_ok_and(Remains::is_empty))
+    }
+
+    /// Bytes that would be free again without it; absent where the file system does not tell.
+    pub async fn space(&self) -> Result<Option<u64>, SnapshotError> {
+        match self.card.ready.as_ref().filter(|_| self.state != State::Gone) {
+            None => Ok(None),
+            Some(Ready { copy: Some(copy), .. }) => copy.space().await,
+            Some(ready) => Ok(blocks(&ready.data).ok()),
+        }
+    }
+
+    /// Ends its server and removes all of it, by its inventory: only what bears our mark. Blocks.
+    pub fn remove(&self) -> io::Result<Undone> {
+        match &self.run {
+            Some(run) => run.remove(true),
+            None => Ok(Undone::default()),
+        }
+    }
+}
+
+/// Whether a clone, and what is made for it, can be called so.
+fn is_name(name: &str) -> bool {
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    first && name.len() <= NAME_MAX && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::inventory::Inventory;
+
+    fn card(name: &str, run: &str, maker: Identity) -> Card {
+        let from = From {
+            conninfo: "host=127.0.0.1".to_owned(),
+            had_password: true,
+            data_dir: "/data".into(),
+            recipe: Recipe::default(),
+            to: None,
+            postgres: None,
+            image: None,
+            host_network: false,
+            start_limit: Time::s(60),
+        };
+        Card {
+            name: name.to_owned(),
+            run: run.to_owned(),
+            owner: "me".to_owned(),
+            created_at: "2024-11-25T08:00:00Z".to_owned(),
+            expires: Some(Time::s(3600)),
+            from,
+            maker,
+            ready: None,
+        }
+    }
+
+    const DEAD: Identity = Identity { pid: 1, started: u64::MAX };
+
+    #[test]
+    fn a_clone_is_what_its_inventory_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf { dir: dir.path().join("clones"), index: Index::at(dir.path().join("runs")) };
+        assert!(shelf.all().unwrap().is_empty());
+        assert_eq!(shelf.free_name(), "clone-1");
+        shelf.put(&card("clone-1", "r1", DEAD)).unwrap();
+        assert_eq!(shelf.free_name(), "clone-2");
+        let taken = shelf.put(&card("clone-1", "r2", DEAD)).unwrap_err().to_string();
+        assert!(taken.starts_with("there is a clone `clone-1` already"), "{taken}");
+        let state = |name: &str| shelf.get(name).unwrap().state;
+        assert_eq!(state("clone-1"), State::Gone, "nothing was made yet");
+        let inventory = Inventory::create(shelf.index(), &shelf.inventory("clone-1"), "r1").unwrap();
+        inventory.directory(&dir.path().join("c"), dir.path(), None).unwrap();
+        assert_eq!(state("clone-1"), State::HalfMade);
+        shelf.put(&card("mine", "r3", Identity::own().unwrap())).unwrap();
+        assert_eq!(state("mine"), State::Making);
+        shelf.take_off("clone-1").unwrap();
+        assert!(matches!(shelf.get("clone-1"), Err(ShelfError::None(_))));
+    }
+
+    #[test]
+    fn names_are_parts_of_paths() {
+        assert!(is_name("a") && is_name("9-b_c") && !is_name(&"a".repeat(NAME_MAX + 1)));
+        for wrong in ["", "-a", "..", "a/b", "a b", "a.b"] {
+            assert!(!is_name(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn it_expires_when_its_time_is_over() {
+        let item = Item::of(card("a", "r", DEAD), None);
+        assert!(!item.is_expired("2024-11-25T08:59:59Z".parse().unwrap()));
+        assert!(item.is_expired("2024-11-25T09:00:00Z".parse().unwrap()));
+        let never = Item::of(Card { expires: None, ..card("a", "r", DEAD) }, None);
+        assert!(!never.is_expired("2999-01-01T00:00:00Z".parse().unwrap()));
+    }
+}
