@@ -256,7 +256,9 @@ fn holding(bytes: &[u8]) -> io::Result<Stdio> {
 /// Reads to the end, keeping what `keep` leaves.
 async fn read(from: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>, keep: impl Fn(&mut Vec<u8>)) {
     let Some(mut from) = from else { return };
-    let mut buffer = [0; 8192];
+    // Not in the future itself, nor so in every future that waits for a command: those lie on the stack in unoptimized
+    // builds, once for each of them.
+    let mut buffer = vec![0; 8192];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         to.extend_from_slice(&buffer[..n]);
         keep(to);
