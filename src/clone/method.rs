@@ -101,7 +101,7 @@ pub(super) async fn basebackup(
     data: &Path,
 ) -> Result<(), CloneError> {
     let Some((host, login)) = source.reach() else { return Err(super::protocol::Refused::NobodyToAsk.into()) };
-    place.data_directory(data).map_err(io_at(data))?;
+    place.plain_directory(data).map_err(io_at(data))?;
     let who = host.who(login);
     let command = Command::new(programs.path("pg_basebackup"), BASEBACKUP_LIMIT)
         .args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--no-password", "--pgdata"])

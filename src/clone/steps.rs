@@ -209,7 +209,7 @@ impl Making {
         }
         let home = self.home.as_ref().map(|(_, home)| home.clone()).unwrap_or_default();
         let log = self.order.log.clone().unwrap_or_else(|| home.join("postgresql.log"));
-        let files = Files::Here { place: self.place.clone(), dir: fence.path().to_owned() };
+        let files = Files::Here { place: self.place.clone(), dir: fence.path().to_owned(), dataset: None };
         let server = self.order.make.server(&self.place, &self.order.name, (&files, log), self.order.limits, None)?;
         // Taken until the server has it; it is any other's when somebody took it meanwhile.
         let wanted = self.order.port.and_then(|port| Port::claim(port).ok());
@@ -245,7 +245,7 @@ impl Making {
             Reach::Login => None,
             Reach::Socket => {
                 let dir = socket_dir(home);
-                self.place.data_directory(&dir).map_err(io_at(&dir))?;
+                self.place.plain_directory(&dir).map_err(io_at(&dir))?;
                 let user = source.and_then(|source| source.superuser.clone()).unwrap_or(login.user);
                 Some((dir, user))
             }
