@@ -12,6 +12,7 @@ use crate::pg::control::ControlError;
 use crate::pg::{Host, Lsn, conf};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ pub struct Node {
     pub dir: PathBuf,
     files: Files,
     server: Server,
-    pub(super) disk: Option<Disk>,
+    pub(super) disk: Option<Arc<Disk>>,
     fenced: AtomicBool,
 }
 
@@ -102,7 +103,7 @@ pub enum StoppedError {
 }
 
 impl Node {
-    pub(super) fn new(spec: &NodeSpec, files: Files, server: Server, disk: Option<Disk>) -> Node {
+    pub(super) fn new(spec: &NodeSpec, files: Files, server: Server, disk: Option<Arc<Disk>>) -> Node {
         Node {
             name: spec.name.clone(),
             site: spec.site.clone(),
