@@ -85,6 +85,9 @@ pub struct Facts {
     pub kept_out: Vec<String>,
     /// Prepared transactions that came with it: `gid in database`.
     pub prepared: Vec<String>,
+    /// Databases whose text was sorted by another version of the system's library than the clone has, as it may be in
+    /// another image: their indexes may miss rows.
+    pub collations: Vec<String>,
 }
 
 fn text<S: serde::Serializer>(at: &Option<jiff::Timestamp>, to: S) -> Result<S::Ok, S::Error> {
@@ -115,6 +118,7 @@ impl Facts {
             last_commit: None,
             kept_out: Vec::new(),
             prepared: Vec::new(),
+            collations: Vec::new(),
         }
     }
 
@@ -191,5 +195,6 @@ impl Facts {
 
     pub(super) fn settled(&mut self, settled: Settled) {
         self.prepared = settled.prepared;
+        self.collations = settled.collations;
     }
 }

@@ -10,7 +10,8 @@ use crate::pg::control_file::ControlFile;
 use rand::RngExt;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use tokio_postgres::Client;
 
@@ -87,25 +88,43 @@ pub(super) fn complete(source: &Path, fence: &Fence, label: &Label, standby: boo
         refetch(source, fence, CONTROL_FILE)?;
     }
     fence.empty("pg_wal")?;
-    for segment in control.segments(label.start, label.stop) {
-        fetch(source, fence, &segment)?;
+    let size = u64::from(control.wal_segment_size);
+    for (segment, number) in control.segments(label.start, label.stop).zip(label.start.0 / size..) {
+        let within = |lsn: Lsn| lsn.0.saturating_sub(number * size).min(size);
+        fetch(source, fence, &segment, within(label.start)..within(label.stop), size)?;
     }
     fence.write("backup_label", &label.text)?;
     Ok(())
 }
 
-/// Copies a segment of the WAL. One that is recycled meanwhile has another name afterwards, and other contents.
-fn fetch(source: &Path, fence: &Fence, segment: &str) -> Result<(), CloneError> {
+/// Bytes of a page of the WAL: `XLOG_BLCKSZ` as it is built by default, or a multiple of what it is built with.
+const PAGE: u64 = 64 << 10;
+
+/// Copies of a segment of the WAL what recovery reads: its first page, by which it is known, and those of `needed`. The
+/// rest is a hole: what follows in a segment that is being written, or is left over in one that was ended early, is most
+/// of it. A segment that is recycled meanwhile has another name afterwards, and other contents.
+fn fetch(source: &Path, fence: &Fence, segment: &str, needed: Range<u64>, size: u64) -> Result<(), CloneError> {
     let dir = source.join("pg_wal");
     let path = dir.join(segment);
     let gone = || CloneError::NoWal { segment: segment.to_owned(), dir: dir.clone() };
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    let mut from = match File::open(&path) {
+    let from = match File::open(&path) {
         Err(error) if missing(&error) => return Err(gone()),
         opened => opened.map_err(io_at(&path))?,
     };
-    let mut to = fence.create(&format!("pg_wal/{segment}"))?;
-    io::copy(&mut from, &mut to).map_err(io_at(&path))?;
+    let to = fence.create(&format!("pg_wal/{segment}"))?;
+    let copied = || -> io::Result<()> {
+        to.set_len(size)?;
+        let (begin, end) = (needed.start / PAGE * PAGE, needed.end.next_multiple_of(PAGE).min(size));
+        let mut page = vec![0; PAGE as usize];
+        for at in std::iter::once(0).chain((begin..end).step_by(PAGE as usize).filter(|at| *at > 0)) {
+            let page = &mut page[..PAGE.min(size - at) as usize];
+            from.read_exact_at(page, at)?;
+            to.write_all_at(page, at)?;
+        }
+        Ok(())
+    };
+    copied().map_err(io_at(&path))?;
     let was = from.metadata().map_err(io_at(&path))?;
     match fs::metadata(&path) {
         Ok(is) if (is.dev(), is.ino()) == (was.dev(), was.ino()) => Ok(()),

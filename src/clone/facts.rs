@@ -1,11 +1,10 @@
 //! What a server is that is to be cloned: asked over SQL, in one question.
 
-use super::error::SourceError;
 use crate::pg::Lsn;
 use crate::pg::version::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, Statement};
 
 /// Settings that decide something here, or of which is said what became of them.
 const ASKED: &[&str] = &[
@@ -95,11 +94,14 @@ fn from_text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<jiff::Timestam
 }
 
 impl SourceFacts {
-    /// Asks `client`.
-    pub async fn ask(client: &Client, node: &str) -> Result<SourceFacts, SourceError> {
-        let sql = |source| SourceError::Sql { node: node.to_owned(), what: "asking what it is", source };
-        let row = client.query_one(&question(), &[]).await.map_err(sql)?;
-        SourceFacts::read(&row).map_err(sql)
+    /// The question on `client`, to be asked again and again.
+    pub(super) async fn prepare(client: &Client) -> Result<Statement, tokio_postgres::Error> {
+        client.prepare(&question()).await
+    }
+
+    /// Asks it.
+    pub(super) async fn ask(client: &Client, question: &Statement) -> Result<SourceFacts, tokio_postgres::Error> {
+        SourceFacts::read(&client.query_one(question, &[]).await?)
     }
 
     fn read(row: &Row) -> Result<SourceFacts, tokio_postgres::Error> {
@@ -153,23 +155,26 @@ impl SourceFacts {
     }
 }
 
+/// All of it in one statement, which looks at `pg_settings` once.
 fn question() -> String {
     let list = |names: &[&str]| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
     let categories: Vec<String> = CARRIED_CATEGORIES.iter().map(|name| format!("category LIKE '{name}%'")).collect();
     let carried = format!(
-        "setting IS DISTINCT FROM boot_val AND context <> 'internal' AND (name IN ({}) OR {}) AND name NOT IN ({})",
+        // What this session has set for itself is no setting of the server's.
+        "setting IS DISTINCT FROM boot_val AND context <> 'internal' AND source NOT IN ('client', 'session') \
+         AND (name IN ({}) OR {}) AND name NOT IN ({})",
         list(CARRIED),
         categories.join(" OR "),
         list(NOT_CARRIED),
     );
     let asked = format!("name IN ({})", list(ASKED));
-    let settings = |what: &str, which: &str| {
-        format!("ARRAY(SELECT coalesce({what}, '')::text FROM pg_settings WHERE {which} ORDER BY name)")
+    let of = |what: &str, which: &str| {
+        format!("coalesce((SELECT array_agg({what} ORDER BY name) FROM settings WHERE {which}), '{{}}')")
     };
-    // What this session has set for itself is no setting of the server's.
-    let carried = format!("{carried} AND source NOT IN ('client', 'session')");
     format!(
-        "SELECT current_setting('server_version_num')::int AS version, \
+        "WITH settings AS MATERIALIZED (SELECT name, coalesce(setting, '') AS setting, {asked} AS asked, \
+         ({carried}) IS TRUE AS carried FROM pg_settings) \
+         SELECT current_setting('server_version_num')::int AS version, \
          (SELECT system_identifier FROM pg_control_system()) AS system_identifier, \
          pg_is_in_recovery() AS in_recovery, \
          CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0'::pg_lsn) \
@@ -189,10 +194,10 @@ fn question() -> String {
                WHERE array_to_string(s.setconfig, ',') ~ '(session|local)_preload_libraries=' ORDER BY 1) AS loads, \
          (SELECT rolname::text FROM pg_roles WHERE rolsuper AND rolcanlogin \
           ORDER BY rolname = current_user DESC, oid LIMIT 1) AS superuser",
-        settings("name", &asked),
-        settings("setting", &asked),
-        settings("name", &carried),
-        settings("setting", &carried),
+        of("name", "asked"),
+        of("setting", "asked"),
+        of("name", "carried"),
+        of("setting", "carried"),
     )
 }
 

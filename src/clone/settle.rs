@@ -7,6 +7,7 @@ use super::recipe::Prepared;
 use crate::driver::Workplace;
 use crate::pg::Host;
 use crate::pg::connect::connect;
+use crate::pg::version::Major;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -19,9 +20,17 @@ const QUESTION: &str = "SELECT 's', s.subname::text, d.datname::text FROM pg_sub
      JOIN pg_database d ON d.oid = s.subdbid \
      UNION ALL SELECT 'p', gid, database::text FROM pg_prepared_xacts ORDER BY 1, 2";
 
+/// Databases whose collations were made by another version of the system's library than the clone's: their indexes on
+/// text may be in another order than the clone looks them up in. From 15 on (`pg_database_collation_actual_version`).
+const COLLATIONS: &str = "SELECT datname::text || ': ' || datcollversion || ' there, ' || actual || ' here' \
+     FROM (SELECT datname, datcollversion, pg_database_collation_actual_version(oid) AS actual FROM pg_database) d \
+     WHERE datcollversion <> actual ORDER BY 1";
+
 /// What was there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settled {
+    /// Databases that may be sorted otherwise than here: `name: version there, version here`.
+    pub collations: Vec<String>,
     /// Prepared transactions: `gid in database`.
     pub prepared: Vec<String>,
 }
@@ -39,19 +48,24 @@ pub(super) async fn settle(
     place: &Workplace,
     host: &Host,
     door: &Door,
-    prepared: Prepared,
+    (prepared, major): (Prepared, Major),
 ) -> Result<Settled, CloneError> {
     let failed = |what: &'static str| {
         let clone = door.name.clone();
         move |source| CloneError::Sql { clone, what, source }
     };
     let first = client(place, host, door, &door.dbname).await?;
+    let collations = match major.0 {
+        ..15 => Vec::new(),
+        _ => first.query(COLLATIONS, &[]).await.map_err(failed("asking for collations"))?,
+    };
+    let collations = collations.iter().map(|row| row.get(0)).collect();
     let rows = first.query(QUESTION, &[]).await.map_err(failed("asking for subscriptions"))?;
     let found: Vec<(bool, String, String)> =
         rows.iter().map(|row| (row.get::<_, &str>(0) == "s", row.get(1), row.get(2))).collect();
     let of_kind = |kind: bool| found.iter().filter(move |(is, _, _)| *is == kind);
-    let settled =
-        Settled { prepared: of_kind(false).map(|(_, gid, database)| format!("{gid} in {database}")).collect() };
+    let prepared_ones = of_kind(false).map(|(_, gid, database)| format!("{gid} in {database}")).collect();
+    let settled = Settled { collations, prepared: prepared_ones };
     let to_do = |(is_subscription, _, _): &&(bool, String, String)| *is_subscription || prepared == Prepared::Rollback;
     let databases: BTreeSet<&String> = found.iter().filter(to_do).map(|(_, _, database)| database).collect();
     for database in databases {

@@ -106,6 +106,10 @@ pub struct Ready {
     pub phases: Vec<Span>,
     /// What of the source was kept out of it.
     pub kept_out: Vec<String>,
+    /// Prepared transactions that came with it, which hold their locks unless they were rolled back.
+    pub prepared: Vec<String>,
+    /// Databases that may be sorted otherwise than the clone's system sorts.
+    pub collations: Vec<String>,
     /// What is known of it as a base of others; then no server runs on it.
     pub base: Option<Cooked>,
 }

@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 /// How long a login may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -40,13 +40,20 @@ pub struct Source {
     /// It is the harness's own, and may be frozen.
     server: Option<Arc<Server>>,
     /// An open session: a login takes longer than the question.
-    session: tokio::sync::Mutex<Option<Client>>,
+    session: tokio::sync::Mutex<Option<Session>>,
     /// What was known of the server whose stopped copy this is.
     inherited: Option<Cooked>,
     /// The directory as drivers can copy it, once it was looked at.
     origins: Mutex<BTreeMap<Option<SnapshotDriver>, Found>>,
     /// Held while it is frozen, so that nobody thaws it while somebody else still copies.
     pub(super) freezing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A session on a source, and the question that is asked of it again and again.
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    question: Statement,
 }
 
 /// The directory as a driver can copy it, and why that one was chosen.
@@ -242,26 +249,36 @@ impl Source {
     pub(super) async fn checkpoint(&self) -> Result<Checkpointed, SourceError> {
         let before = self.control()?;
         let mut session = self.session.lock().await;
-        let client = self.client(&mut session).await?;
+        let Session { client, .. } = self.session(&mut session).await?;
         let asked = client.batch_execute("CHECKPOINT").await;
-        asked.map_err(|source| SourceError::Sql { node: self.name.clone(), what: "CHECKPOINT", source })?;
+        asked.map_err(self.failed("CHECKPOINT"))?;
         Ok(Checkpointed::between(&before, &self.control()?))
     }
 
     async fn ask(&self) -> Result<SourceFacts, SourceError> {
         let mut session = self.session.lock().await;
-        SourceFacts::ask(self.client(&mut session).await?, &self.name).await
+        let Session { client, question } = self.session(&mut session).await?;
+        SourceFacts::ask(client, question).await.map_err(self.failed("asking what it is"))
     }
 
     /// The open session, or a new one where it has ended.
-    async fn client<'s>(&self, session: &'s mut Option<Client>) -> Result<&'s mut Client, SourceError> {
-        if session.as_ref().is_none_or(Client::is_closed) {
+    async fn session<'s>(&self, session: &'s mut Option<Session>) -> Result<&'s Session, SourceError> {
+        if session.as_ref().is_none_or(|session| session.client.is_closed()) {
             *session = None;
         }
         match session {
-            Some(client) => Ok(client),
-            none => Ok(none.insert(self.connect().await?)),
+            Some(session) => Ok(session),
+            none => {
+                let client = self.connect().await?;
+                let question = SourceFacts::prepare(&client).await.map_err(self.failed("asking what it is"))?;
+                Ok(none.insert(Session { client, question }))
+            }
         }
+    }
+
+    fn failed(&self, what: &'static str) -> impl FnOnce(tokio_postgres::Error) -> SourceError {
+        let node = self.name.clone();
+        move |source| SourceError::Sql { node, what, source }
     }
 
     fn read(&self, name: &str) -> io::Result<Option<String>> {

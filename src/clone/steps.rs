@@ -283,7 +283,7 @@ impl Making {
     async fn settle(&mut self) -> Result<(), CloneError> {
         let (Some(server), Some(door)) = (&self.server, &self.door) else { return Ok(()) };
         self.phases.begin(Phase::Settle);
-        let settled = settle(&self.place, server.host(), door, self.recipe.prepared).await?;
+        let settled = settle(&self.place, server.host(), door, (self.recipe.prepared, self.order.make.major())).await?;
         self.facts.settled(settled);
         self.phases.end();
         Ok(())

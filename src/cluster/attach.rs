@@ -47,6 +47,7 @@ impl Cluster {
             unconfirmed: Vec::new(),
             in_memory: Vec::new(),
             files: Vec::new(),
+            disks: Vec::new(),
             network: Network::default(),
             ways: Ways::default(),
             parties: ways.parties.clone(),

@@ -45,6 +45,7 @@ impl Cluster {
             place: place.clone(),
             made: Vec::new(),
             files: Vec::new(),
+            disks: Vec::new(),
             kept: AtomicBool::new(false),
         };
         match cluster.build(trial, template, &specs, ways).await {

@@ -9,6 +9,7 @@ use crate::disk::mount::FileSystem;
 use crate::disk::throttle::{self, Device, Limits};
 use crate::driver::Server;
 use crate::driver::docker::throttle::ThrottleError;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -43,6 +44,10 @@ pub enum NodeDiskError {
 impl Disk {
     pub(super) fn new(file_system: FileSystem) -> Disk {
         Disk { file_system, state: Mutex::default() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.file_system.path()
     }
 
     /// Lifts what slows it, and unmounts it. Nothing of the server is left.
@@ -115,6 +120,6 @@ impl Node {
     }
 
     fn disk(&self) -> Result<&Disk, NodeDiskError> {
-        self.disk.as_ref().ok_or_else(|| NodeDiskError::None(self.name.clone()))
+        self.disk.as_deref().ok_or_else(|| NodeDiskError::None(self.name.clone()))
     }
 }

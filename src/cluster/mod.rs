@@ -26,6 +26,7 @@ use crate::driver::{Files, Workplace};
 pub use crate::driver::{Part, Shutdown};
 use crate::net::{Party, Placed};
 use crate::pg::{Host, Login, connect::connect};
+use disks::Disk;
 pub use disks::NodeDiskError;
 pub use error::BuildError;
 use network::Network;
@@ -60,6 +61,8 @@ pub struct Cluster {
     made: Vec<Made>,
     /// Data directories.
     files: Vec<Files>,
+    /// Disks of the nodes' own.
+    disks: Vec<Arc<Disk>>,
     kept: AtomicBool,
 }
 
@@ -173,7 +176,7 @@ impl Cluster {
                 errors.push(error.to_string());
             }
         }
-        for disk in self.nodes.iter().rev().filter_map(|node| node.disk.as_ref()) {
+        for disk in self.disks.iter().rev() {
             if let Err(error) = disk.remove().await {
                 errors.push(error.to_string());
             }

@@ -66,7 +66,7 @@ pub struct Node {
     pub dir: PathBuf,
     files: Files,
     server: Arc<Server>,
-    pub(super) disk: Option<Disk>,
+    pub(super) disk: Option<Arc<Disk>>,
     fenced: AtomicBool,
 }
 
@@ -103,7 +103,7 @@ pub enum StoppedError {
 }
 
 impl Node {
-    pub(super) fn new(spec: &NodeSpec, files: Files, server: Server, disk: Option<Disk>) -> Node {
+    pub(super) fn new(spec: &NodeSpec, files: Files, server: Server, disk: Option<Arc<Disk>>) -> Node {
         Node {
             name: spec.name.clone(),
             site: spec.site.clone(),

@@ -13,6 +13,7 @@ use crate::driver::files::CopyError;
 use crate::driver::{Files, SERVER_PROGRAM};
 use crate::pg::conf;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Writing out what was copied takes as long as the data set is large.
@@ -47,6 +48,8 @@ impl Cluster {
                 if let Kind::Memory { why } = disk.kind() {
                     self.in_memory.push((spec.name.clone(), why.clone()));
                 }
+                let disk = Arc::new(Disk::new(disk));
+                self.disks.push(disk.clone());
                 Some(disk)
             }
         };
@@ -58,7 +61,7 @@ impl Cluster {
             return Err(BuildError::Topology(why));
         }
         // Not the root of a disk, where other things may lie.
-        let within = disk.as_ref().map_or(dir.as_path(), FileSystem::path);
+        let within = disk.as_ref().map_or(dir.as_path(), |disk| disk.path());
         let files = spec.make.files(&place, &spec.name, within).await?;
         self.files.push(files.clone());
         template.copy(&files).await?;
@@ -66,7 +69,7 @@ impl Cluster {
             let stand = self.network.stand(&spec.name).await?;
             spec.make.server(&place, &spec.name, (&files, logs.join("postgresql.log")), spec.limits, stand)?
         };
-        let node = Node::new(spec, files, server, disk.map(Disk::new));
+        let node = Node::new(spec, files, server, disk);
         let settings = settings::of_node(spec, &node.host, nodes);
         let written = node.files().write(CONF, &conf::postgresql_conf(&settings)).await;
         written.map_err(io_at(&node.dir.join(CONF)))?;

@@ -58,13 +58,17 @@ impl Plan {
             loading: whole_seconds(loading),
             trial: whole_seconds(self.variants.iter().map(trial_lasts).max().unwrap_or_default()),
             disk: Size(templates + live),
-            assumptions: assumptions(),
+            assumptions: assumptions(self.variants.iter().any(has_disks)),
         }
     }
 }
 
-fn assumptions() -> Vec<String> {
-    vec![
+fn has_disks(variant: &Variant) -> bool {
+    variant.scenario.nodes().iter().any(|node| node.disk.is_some())
+}
+
+fn assumptions(disks: bool) -> Vec<String> {
+    let mut all = vec![
         format!(
             "loaded once for each scale: {} for initdb, {} a scale; then copied for each node of each trial",
             Time(INITDB),
@@ -82,7 +86,13 @@ fn assumptions() -> Vec<String> {
             Size(WAL_A_TRANSACTION as u64)
         ),
         "one trial's directories at a time, beside what they are copied from".to_owned(),
-    ]
+    ];
+    if disks {
+        all.push(
+            "a node with a disk of its own: no more than that, and of its file only what was written to".to_owned(),
+        );
+    }
+    all
 }
 
 fn whole_seconds(duration: Duration) -> Time {
@@ -113,7 +123,9 @@ fn live_bytes(variant: &Variant) -> u64 {
     let nodes = scenario.nodes().into_iter().map(|node| {
         let limit = node.settings.get("max_wal_size").and_then(|size| size.parse::<Size>().ok());
         let limit = limit.map_or(MAX_WAL_SIZE, |size| size.0);
-        directory(scale(variant)) + (written as u64).clamp(LEAST_WAL.min(limit), limit.max(LEAST_WAL))
+        let all = directory(scale(variant)) + (written as u64).clamp(LEAST_WAL.min(limit), limit.max(LEAST_WAL));
+        // More than its own disk has it cannot take.
+        node.disk.map_or(all, |disk| all.min(disk.size.0))
     });
     nodes.sum()
 }

@@ -66,6 +66,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("rate", "rate = 500"),
     ("of", "of = \"@primary\""),
     ("mode", "mode = \"fast\""),
+    ("size", "size = \"1GB\""),
     ("metric", "metric = \"ledger.acked_lost\""),
 ];
 

@@ -185,6 +185,15 @@ pub(super) fn told(made: &Made, json: bool) -> anyhow::Result<()> {
     for kept_out in &ready.kept_out {
         writeln!(out, "  kept out: {kept_out}")?;
     }
+    for prepared in &ready.prepared {
+        writeln!(out, "  came with it, prepared: {prepared}")?;
+    }
+    for collation in &ready.collations {
+        writeln!(
+            out,
+            "  warning: text was sorted by another version of the system's library; REINDEX database {collation}"
+        )?;
+    }
     if let Some(at) = card.expires_at() {
         writeln!(out, "  expires at {at:.0}")?;
     }

@@ -297,6 +297,8 @@ fn ready(
         seconds,
         phases,
         kept_out: facts.kept_out.clone(),
+        prepared: facts.prepared.clone(),
+        collations: facts.collations.clone(),
         base: None,
     }
 }

@@ -1,6 +1,7 @@
 //! How servers exist, and what is asked of them that only some can do.
 
 use super::Findings;
+use crate::disk::Format;
 use crate::driver::Driver;
 use crate::fault::Fault;
 use crate::scenario::Scenario;
@@ -71,7 +72,16 @@ fn engine(path: &[&str], driver: &Driver, findings: &mut Findings) {
 /// A fault of a disk is for nodes that have one of their own.
 pub(super) fn disk(scenario: &Scenario, act: &[&str], fault: &Fault, target: &str, findings: &mut Findings) {
     let nodes = scenario.nodes();
-    let meant = nodes.iter().filter(|node| target.starts_with('@') || node.name == target);
+    let meant: Vec<_> = nodes.iter().filter(|node| target.starts_with('@') || node.name == target).collect();
+    if matches!(fault, Fault::SlowDisk(_))
+        && let Some(node) = meant.iter().find(|node| node.disk.is_some_and(|disk| disk.format == Format::Zfs))
+    {
+        findings.value(
+            &[act, &["of"]].concat(),
+            format!("`{}` is on ZFS, whose daemon or kernel threads read and write for it", node.name),
+            "their speed cannot be limited; let its disk be ext4, btrfs or xfs",
+        );
+    }
     if let Some(node) = meant.into_iter().find(|node| node.disk.is_none() && node.driver.external().is_none()) {
         findings.value(
             &[act, &["of"]].concat(),

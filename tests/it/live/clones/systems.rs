@@ -6,7 +6,7 @@ use super::elsewhere::contents;
 use super::lab::{Beats, Lab, told};
 use pgbench_rs::base::units::Size;
 use pgbench_rs::clone::worth::{Checks, Mark};
-use pgbench_rs::clone::{Base, Method, Mode, Order, Precooked, Recipe, Source, create};
+use pgbench_rs::clone::{Base, Method, Mode, Order, Phase, Precooked, Recipe, Source, create};
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::disk::{Format, OwnDisk};
 use pgbench_rs::driver::Shutdown;
@@ -96,7 +96,9 @@ async fn no_file_of_a_stopped_source_changes() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(load);
         let client = clone.connect(None).await.unwrap_or_else(|error| panic!("{error}"));
-        client.batch_execute("CHECKPOINT; DROP TABLE pgbench_history; VACUUM FULL").await.expect("writes");
+        for write in ["CHECKPOINT", "DROP TABLE pgbench_history", "VACUUM FULL"] {
+            client.batch_execute(write).await.expect(write);
+        }
         drop(client);
         assert!(contents(&primary.dir) == before, "{format}: a clone changed its source");
         assert!(clone.destroy().await.left.is_empty());
@@ -131,6 +133,55 @@ async fn clones_of_a_base_share_its_blocks_and_a_busy_one_is_destroyed_later() {
         assert!(destroyed.left.is_empty(), "{destroyed:?}");
         assert!(base.destroy().await.left.is_empty());
         assert_eq!(lab.left(), before);
+        lab.end().await;
+    }
+}
+
+/// What there is at least to wait for: a server that starts on a copy that was shut down in order, with the same
+/// settings, and the copying itself. Prints by how much a clone's `ready`, less its checkpoint, exceeds that. No speed is
+/// asserted; started by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, for a machine that does nothing else"]
+async fn distance_to_the_floor() {
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    for (format, _) in SYSTEMS {
+        let Some(lab) = lab(format).await else { continue };
+        let source = lab.source("a");
+        let precooked = Recipe { mode: Mode::Precooked(Precooked::default()), ..Recipe::default() };
+        let cooked = Base::cook(&lab.place, &source, &precooked, order(&lab, "base"), watch::channel(None).0).await;
+        let base = cooked.unwrap_or_else(|error| panic!("{error}"));
+        let (mut floor, mut ready) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for number in 0..25 {
+            for (i, (source, recipe)) in [(&source, &Recipe::default()), (base.source(), &precooked)].iter().enumerate()
+            {
+                let order = order(&lab, &format!("c{number}-{i}"));
+                let attempt = create(&lab.place, source, recipe, order, watch::channel(None).0).await;
+                let ms = |time: Duration| time.as_secs_f64() * 1e3;
+                let took = |phase| attempt.took(phase).map_or(0.0, ms);
+                let copying = took(Phase::Snapshot) + took(Phase::Clone);
+                ready[i].push(attempt.ready().map_or(f64::NAN, ms) - took(Phase::Checkpoint));
+                if number % 8 == 0 {
+                    println!("{format} {}", told(&attempt));
+                }
+                let clone = attempt.outcome.unwrap_or_else(|error| panic!("{error}"));
+                if i == 0 {
+                    clone.shut_down().await.unwrap_or_else(|error| panic!("{error}"));
+                    floor.push(copying + ms(clone.server().start().await.unwrap_or_else(|error| panic!("{error}"))));
+                }
+                assert!(clone.destroy().await.left.is_empty());
+            }
+        }
+        let [recovery, cooked] = ready.map(median);
+        let floor = median(floor);
+        println!(
+            "{format}: floor {floor:.1} ms; recovery {recovery:.1} ms, {:.2} of it; precooked {cooked:.1} ms, {:.2} of it",
+            recovery / floor,
+            cooked / floor
+        );
+        assert!(base.destroy().await.left.is_empty());
         lab.end().await;
     }
 }

@@ -9,10 +9,10 @@ use pgbench_rs::base::mounts::Mounts;
 use pgbench_rs::base::units::Size;
 use pgbench_rs::base::zfs;
 use pgbench_rs::clean;
-use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
 use pgbench_rs::cluster::ways::WaysSpec;
+use pgbench_rs::cluster::{BuildError, Cluster};
 use pgbench_rs::disk::{Format, OwnDisk};
 use pgbench_rs::driver::docker::{Dock, Docker, Engine};
 use pgbench_rs::driver::{self, Make, Setup, Workplace};
@@ -90,6 +90,16 @@ impl Stage {
     }
 
     async fn up(&self, trial: &str, disk: Option<OwnDisk>, dir: Option<PathBuf>) -> Cluster {
+        self.try_up(trial, &self.template, disk, dir).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn try_up(
+        &self,
+        trial: &str,
+        template: &Template,
+        disk: Option<OwnDisk>,
+        dir: Option<PathBuf>,
+    ) -> Result<Cluster, BuildError> {
         let spec = |name: &str, follows: Option<&str>| NodeSpec {
             name: name.to_owned(),
             primary: follows.is_none(),
@@ -106,8 +116,7 @@ impl Stage {
             disk,
         };
         let nodes = [spec("a", None), spec("s", Some("a"))];
-        let up = Cluster::up(&self.place, trial, &self.template, &nodes, &WaysSpec::default()).await;
-        up.unwrap_or_else(|error| panic!("{error}"))
+        Cluster::up(&self.place, trial, template, &nodes, &WaysSpec::default()).await
     }
 
     fn assert_nothing_is_left(&self) {
@@ -119,8 +128,8 @@ impl Stage {
                     assert_eq!(zfs::owner(name).expect("asked"), zfs::Owner::Absent, "{} is left", entry.thing);
                 }
                 Thing::Directory { path, .. } if path.starts_with(self.place.dir()) && path != self.place.dir() => {
-                    let template = path.file_name().is_some_and(|name| name == "template-t");
-                    assert!(template || !path.exists(), "{} is left", entry.thing);
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    assert!(name.starts_with("template-") || !path.exists(), "{} is left", entry.thing);
                 }
                 _ => {}
             }
@@ -203,6 +212,28 @@ async fn processes_on_disks_of_their_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn containers_on_disks_of_their_own() {
     nodes_on_disks(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_on_its_disk_leaves_nothing() {
+    let Some(stage) = Stage::start(false).await else { return };
+    let fill = |client: tokio_postgres::Client| async move {
+        client.batch_execute("CREATE TABLE t AS SELECT n, repeat('x', 1800) FROM generate_series(1, 80000) n").await?;
+        Ok(())
+    };
+    let large =
+        Template::build(&stage.place, "large", &stage.make, fill).await.unwrap_or_else(|error| panic!("{error}"));
+    for format in [Format::Ext4, Format::Btrfs, Format::Zfs] {
+        if let (Format::Zfs, Err(why)) = (format, zfs::answers()) {
+            not_run("live::snapshots::clusters on zfs", &why.to_string().replace('\n', "; "));
+            continue;
+        }
+        let disk = OwnDisk { size: format.least(), format };
+        let error =
+            stage.try_up(format.name(), &large, Some(disk), None).await.expect_err("it does not fit").to_string();
+        assert!(error.contains("No space left on device") && !error.contains("and then"), "{format}: {error}");
+        stage.assert_nothing_is_left();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
