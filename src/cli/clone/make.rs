@@ -49,7 +49,7 @@ pub(super) fn user_name() -> String {
 /// Makes it and lets it stay. `port`: the one that it had before. When that fails, nothing of it is left.
 pub(super) async fn make(shelf: &Shelf, wish: Wish, port: Option<u16>) -> anyhow::Result<Made> {
     let base = match wish.from.recipe.mode {
-        Mode::Precooked(_) => Some(base(shelf, &wish).await?),
+        Mode::Precooked(_) => Some(Box::new(base(shelf, &wish).await?)),
         Mode::Recovery(_) | Mode::Resetwal(_) => None,
     };
     one(shelf, wish, What::Clone { port, base }).await
@@ -58,7 +58,7 @@ pub(super) async fn make(shelf: &Shelf, wish: Wish, port: Option<u16>) -> anyhow
 /// What is made.
 enum What {
     /// A clone; of that base, if of any.
-    Clone { port: Option<u16>, base: Option<Source> },
+    Clone { port: Option<u16>, base: Option<Box<Source>> },
     /// A base for others.
     Base,
 }
@@ -169,7 +169,7 @@ async fn with_inventory(
     let dbname = host.who(&login).dbname.to_owned();
     let running = || Source::running("the source", &from.data_dir, host, login);
     let (source, port, base) = match what {
-        What::Clone { base: Some(base), port } => (base, port, false),
+        What::Clone { base: Some(base), port } => (*base, port, false),
         What::Clone { base: None, port } => (running()?, port, false),
         What::Base => (running()?, None, true),
     };

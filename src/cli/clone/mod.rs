@@ -23,7 +23,7 @@ pub struct Clone {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Create(create::Create),
+    Create(Box<create::Create>),
     List(list::List),
     Reset(reset::Reset),
     Destroy(destroy::Destroy),
