@@ -1,6 +1,7 @@
 //! `pgbench-rs clone`: clones by hand of a server that the user runs.
 
-use super::super::fixture::{Primary, program_path};
+use super::super::fixture::{Primary, make, not_run, program_path};
+use super::super::lab::HOW;
 use super::{Ended, LIMIT, Lab, children};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -265,4 +266,54 @@ fn what_cannot_be_cloned_is_said() {
     assert!(code == Some(4) && stderr.contains("zfs cannot copy"), "{stderr}");
     assert!(user.states().is_empty());
     drop(other);
+}
+
+/// Whoever owns the server's directory needs to be no more than that.
+#[test]
+fn an_ordinary_user_clones_his_own_server() {
+    if !nix::unistd::geteuid().is_root() {
+        // Then every test of this file is such a user's.
+        return;
+    }
+    let user = User::new();
+    let program = user.lab.path("pgbench-rs");
+    fs::copy(env!("CARGO_BIN_EXE_pgbench-rs"), &program).expect("a copy of the program");
+    let call = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(&program).args(args);
+        command.env("XDG_STATE_HOME", user.lab.path("state")).current_dir(user.lab.dir.path());
+        let ended: Ended = command.output().expect("it runs").into();
+        assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+        ended.stdout
+    };
+    let (from, data, to) = (user.from(), user.primary.data(), user.lab.path("work"));
+    let (data, to) = (data.to_string_lossy(), to.to_string_lossy());
+    let made = call(&["clone", "create", "--from", &from, "--data-dir", &data, "--to", &to, "--name", "c", "--json"]);
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    assert_eq!(made["owner"], "postgres");
+    assert_eq!(user.sql(conninfo(&made), "SELECT count(*) FROM t"), "1000");
+    assert_eq!(call(&["clone", "destroy", "c"]), "clone `c` is gone\n");
+    user.assert_nothing_left();
+}
+
+#[test]
+fn a_clone_in_a_container_lives_until_it_is_destroyed() {
+    let pattern = std::env::var("PGBENCH_RS_TEST_IMAGE").unwrap_or_else(|_| "pgbench-rs/postgres:{version}".to_owned());
+    let image = pattern.replace("{version}", &make(None).major().to_string());
+    let there = Command::new("docker").args(["image", "inspect", &image]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        return not_run("live::cli::clones (in containers)", HOW);
+    }
+    let user = User::new();
+    for (name, more) in [("bridge", &[][..]), ("host", &["--host-network"][..])] {
+        let made = user.created(&[&["--name", name, "--image", &pattern], more].concat());
+        assert_eq!(user.sql(conninfo(&made), "SELECT count(*) FROM t"), "1000");
+        let phases = made["ready"]["phases"].as_array().expect("phases");
+        assert!(phases.iter().any(|span| span["phase"] == "container_start"), "{made}");
+    }
+    assert_eq!(user.states(), ["bridge running", "host running"]);
+    assert!(user.list()[1]["port"].is_u64());
+    let gone = user.destroy(&["bridge", "host"]);
+    assert_eq!(gone.code, Some(0), "{} {}", gone.stdout, gone.stderr);
+    user.assert_nothing_left();
 }

@@ -6,7 +6,7 @@ use super::elsewhere::contents;
 use super::lab::{Beats, Lab, told};
 use pgbench_rs::base::units::Size;
 use pgbench_rs::clone::worth::{Checks, Mark};
-use pgbench_rs::clone::{Base, Method, Mode, Order, Phase, Precooked, Recipe, Source, create};
+use pgbench_rs::clone::{Base, Method, Mode, Order, Phase, Precooked, Protect, Recipe, Source, create};
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::disk::{Format, OwnDisk};
 use pgbench_rs::driver::Shutdown;
@@ -153,10 +153,11 @@ async fn distance_to_the_floor() {
         let precooked = Recipe { mode: Mode::Precooked(Precooked::default()), ..Recipe::default() };
         let cooked = Base::cook(&lab.place, &source, &precooked, order(&lab, "base"), watch::channel(None).0).await;
         let base = cooked.unwrap_or_else(|error| panic!("{error}"));
-        let (mut floor, mut ready) = (Vec::new(), [Vec::new(), Vec::new()]);
+        let (mut floor, mut ready) = (Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
+        let frozen = Recipe { protect: Protect::Freeze, ..Recipe::default() };
         for number in 0..25 {
-            for (i, (source, recipe)) in [(&source, &Recipe::default()), (base.source(), &precooked)].iter().enumerate()
-            {
+            let ways = [(&source, &Recipe::default()), (base.source(), &precooked), (&source, &frozen)];
+            for (i, (source, recipe)) in ways.iter().enumerate() {
                 let order = order(&lab, &format!("c{number}-{i}"));
                 let attempt = create(&lab.place, source, recipe, order, watch::channel(None).0).await;
                 let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -174,13 +175,9 @@ async fn distance_to_the_floor() {
                 assert!(clone.destroy().await.left.is_empty());
             }
         }
-        let [recovery, cooked] = ready.map(median);
-        let floor = median(floor);
-        println!(
-            "{format}: floor {floor:.1} ms; recovery {recovery:.1} ms, {:.2} of it; precooked {cooked:.1} ms, {:.2} of it",
-            recovery / floor,
-            cooked / floor
-        );
+        let (floor, ready) = (median(floor), ready.map(median));
+        let [recovery, cooked, frozen] = ready.map(|ready| format!("{ready:.1} ms, {:.2} of it", ready / floor));
+        println!("{format}: floor {floor:.1} ms; recovery {recovery}; frozen {frozen}; precooked {cooked}");
         assert!(base.destroy().await.left.is_empty());
         lab.end().await;
     }
