@@ -5,16 +5,17 @@ mod apart;
 use crate::base::{disk, units::Size};
 use crate::driver::{default_work, server_user};
 use crate::pg::programs::Installed;
+use crate::snapshot::{SnapshotDriver, choose};
 use clap::Args;
 use serde::Serialize;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Say what this machine offers: PostgreSQL versions, the user that servers run as, Docker and its images, networks
-/// and disks of a server's own, file systems that clone, InfluxDB.
+/// and disks of a server's own, how data directories are copied, InfluxDB.
 ///
 /// Only PostgreSQL is needed to run most shipped scenarios; `partition` needs root, `small-container` and `versions` a
 /// container engine. What is missing stands with the command that brings it.
@@ -80,13 +81,7 @@ impl Doctor {
             Finding::new("server user", user(self.server_user.as_deref()), "useradd --system --create-home postgres")
                 .needed(),
             Finding::new("work directory", work_directory(&work), "pass another one with --work DIR").needed(),
-            Finding::new("reflink", reflink(&work), "put --work on XFS (mkfs.xfs -m reflink=1) or btrfs"),
-            Finding::new("btrfs", btrfs(), "apt-get install -y btrfs-progs"),
-            Finding::new(
-                "ZFS",
-                zfs(),
-                "apt-get install -y zfsutils-linux (contrib), or zfs-fuse where there is no kernel module",
-            ),
+            copies(&work),
             Finding::new(
                 "InfluxDB",
                 influxdb(),
@@ -142,51 +137,14 @@ fn work_directory(work: &Path) -> Result<String, String> {
     Ok(format!("{}, {} free", work.display(), Size(free)))
 }
 
-fn output(program: &str, args: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(args).output().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => format!("`{program}` is not on PATH"),
-        _ => format!("`{program}`: {e}"),
-    })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(stderr.lines().next().unwrap_or("failed and said nothing").to_owned())
-}
-
-fn reflink(work: &Path) -> Result<String, String> {
-    let on = standing(work);
-    let one = tempfile_in(on).map_err(|e| format!("{}: {e}", on.display()))?;
-    let two = one.with_extension("reflink");
-    let cloned = output("cp", &["--reflink=always", &one.to_string_lossy(), &two.to_string_lossy()]);
-    for file in [&one, &two] {
-        // The second one exists only where reflink works.
-        let _ = std::fs::remove_file(file);
-    }
-    cloned
-        .map(|_| format!("{} clones files", on.display()))
-        .map_err(|_| format!("{} does not clone files", on.display()))
-}
-
-fn tempfile_in(dir: &Path) -> std::io::Result<PathBuf> {
-    let path = dir.join(format!(".pgbench-rs-doctor-{}", std::process::id()));
-    std::fs::OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(&[0; 8192])?;
-    Ok(path)
-}
-
-fn btrfs() -> Result<String, String> {
-    let tool = output("btrfs", &["--version"])?;
-    let kernel = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if kernel.contains("btrfs") { Ok(tool) } else { Err(format!("{tool}, but the kernel does not know btrfs")) }
-}
-
-fn zfs() -> Result<String, String> {
-    let pools = output("zpool", &["list", "-H", "-o", "name"])?;
-    let pools: Vec<_> = pools.lines().filter(|line| !line.contains("no pools")).collect();
-    if pools.is_empty() {
-        Err("installed, but there is no pool (zpool create …)".into())
-    } else {
-        Ok(format!("pools: {}", pools.join(", ")))
+/// How data directories below the work directory would be copied.
+fn copies(work: &Path) -> Finding {
+    let found =
+        choose::look(standing(work)).map(|choice| (choice.driver, format!("`{}`: {}", choice.driver, choice.why)));
+    let better = "put --work on btrfs, ZFS or XFS (mkfs.xfs -m reflink=1), or give nodes a `disk` of one";
+    match found {
+        Ok((SnapshotDriver::Copy, found)) => Finding::new("copies", Err(found), better),
+        found => Finding::told("copies", found.map(|(_, found)| found)),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod format;
 pub mod mount;
 mod pool;
+mod possible;
 pub mod throttle;
 
 use crate::base::tool::ToolError;

@@ -50,37 +50,7 @@ impl Origin {
         dir: &Path,
         inventory: Arc<Inventory>,
     ) -> Result<Origin, SnapshotError> {
-        let dir = fs::canonicalize(dir).map_err(SnapshotError::at(dir))?;
-        // To be looked into, and a directory at all.
-        fs::read_dir(&dir).map_err(SnapshotError::at(&dir))?;
-        let mounts = mounts()?;
-        let mount = over(&mounts, &dir)?.clone();
-        let impossible = |why: String, hint: &str| SnapshotError::Impossible {
-            driver,
-            dir: dir.clone(),
-            why,
-            hint: hint.to_owned(),
-        };
-        if driver != SnapshotDriver::Copy
-            && let Some(other) = mounts.below(&dir).next()
-        {
-            let why = format!("another file system is mounted in it, at {}", other.point.display());
-            return Err(impossible(why, "use the driver `copy`, or keep the whole directory on one file system"));
-        }
-        // A clone of ZFS is mounted anywhere, and a plain copy goes anywhere.
-        let anywhere = matches!(driver, SnapshotDriver::Zfs | SnapshotDriver::Copy);
-        let beside = |parent: &&Path| over(&mounts, parent).is_ok_and(|other| other.device == mount.device);
-        let home = dir.parent().filter(|parent| anywhere || beside(parent));
-        let home = home.filter(|home| access(*home, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()).map(Path::to_owned);
-        let ground = match driver {
-            SnapshotDriver::Zfs => Ground::Zfs(Dataset::of(&dir, &mount)?),
-            SnapshotDriver::Btrfs => Ground::Btrfs(Subvolume::of(&dir, &mount)?),
-            SnapshotDriver::Reflink | SnapshotDriver::Copy => Ground::Files,
-        };
-        // Where nothing can be tried, the first copy shows it.
-        if let (SnapshotDriver::Reflink, Some(home)) = (driver, &home) {
-            reflink::probe(&dir, home, &mount.kind)?;
-        }
+        let Examined { dir, mount, ground, home } = examine(driver, dir)?;
         Ok(Origin { driver, dir, mount, ground, home, skip: Skip::default(), inventory })
     }
 
@@ -193,6 +163,52 @@ impl Origin {
         }
         Ok(dir)
     }
+}
+
+/// A directory that a driver can copy, as found.
+pub(super) struct Examined {
+    dir: PathBuf,
+    mount: Mount,
+    ground: Ground,
+    home: Option<PathBuf>,
+}
+
+/// Makes sure that `driver` can copy `dir`, as far as can be told without doing it.
+pub(super) fn examine(driver: SnapshotDriver, dir: &Path) -> Result<Examined, SnapshotError> {
+    let dir = fs::canonicalize(dir).map_err(SnapshotError::at(dir))?;
+    // To be looked into, and a directory at all.
+    fs::read_dir(&dir).map_err(SnapshotError::at(&dir))?;
+    let mounts = mounts()?;
+    let mount = over(&mounts, &dir)?.clone();
+    let impossible =
+        |why: String, hint: &str| SnapshotError::Impossible { driver, dir: dir.clone(), why, hint: hint.to_owned() };
+    if driver != SnapshotDriver::Copy
+        && let Some(other) = mounts.below(&dir).next()
+    {
+        let why = format!("another file system is mounted in it, at {}", other.point.display());
+        return Err(impossible(why, "use the driver `copy`, or keep the whole directory on one file system"));
+    }
+    // A clone of ZFS is mounted anywhere, and a plain copy goes anywhere.
+    let anywhere = matches!(driver, SnapshotDriver::Zfs | SnapshotDriver::Copy);
+    let beside = |parent: &&Path| over(&mounts, parent).is_ok_and(|other| other.device == mount.device);
+    let home = dir.parent().filter(|parent| anywhere || beside(parent));
+    let home = home.filter(|home| access(*home, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()).map(Path::to_owned);
+    let ground = match driver {
+        SnapshotDriver::Zfs => Ground::Zfs(Dataset::of(&dir, &mount)?),
+        SnapshotDriver::Btrfs => Ground::Btrfs(Subvolume::of(&dir, &mount)?),
+        SnapshotDriver::Reflink | SnapshotDriver::Copy => Ground::Files,
+    };
+    match (driver, &home) {
+        (SnapshotDriver::Reflink, Some(home)) => reflink::probe(&dir, home, &mount.kind)?,
+        // Nothing can be tried, and the first copy shows it.
+        (SnapshotDriver::Reflink, None) if reflink::USUAL.contains(&mount.kind.as_str()) => {}
+        (SnapshotDriver::Reflink, None) => {
+            let why = format!("whether files can share blocks on {} cannot be tried beside it", mount.kind);
+            return Err(impossible(why, "run as somebody who may write in its parent directory"));
+        }
+        _ => {}
+    }
+    Ok(Examined { dir, mount, ground, home })
 }
 
 pub(super) fn mounts() -> Result<Mounts, SnapshotError> {

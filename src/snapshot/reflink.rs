@@ -19,6 +19,9 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     quota: false,
 };
 
+/// Where files can share their blocks unless that was turned off, as the kernel names these file systems.
+pub(super) const USUAL: [&str; 2] = ["xfs", "btrfs"];
+
 /// Lets an empty file have all that another one has.
 pub(super) fn file(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
     loop {

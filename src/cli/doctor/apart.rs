@@ -1,7 +1,8 @@
 //! What sets servers apart on this machine: containers, networks and disks of their own.
 
 use super::Finding;
-use crate::base::tool::{IPTABLES, IPTABLES_RESTORE, LOSETUP, MKFS_EXT4, MOUNT, Tool};
+use crate::base::tool::{IPTABLES, IPTABLES_RESTORE, Tool};
+use crate::disk::Format;
 use crate::disk::cgroup::{Hierarchy, Version};
 use crate::driver::docker::{Engine, EngineError};
 use crate::net::namespace;
@@ -15,10 +16,19 @@ pub(super) fn findings() -> Vec<Finding> {
     findings.extend([
         Finding::told("namespaces", namespace::possible().map(|()| "network namespaces can be made".to_owned())),
         Finding::told("packet filter", tools(&[IPTABLES, IPTABLES_RESTORE])),
-        Finding::told("disks of nodes", disks()),
         Finding::told("slow disks", slow_disks()),
     ]);
+    findings.extend(Format::ALL.map(|format| Finding::told(disk_of(format), format.possible())));
     findings
+}
+
+fn disk_of(format: Format) -> &'static str {
+    match format {
+        Format::Ext4 => "disks of ext4",
+        Format::Btrfs => "disks of btrfs",
+        Format::Xfs => "disks of XFS",
+        Format::Zfs => "disks of ZFS",
+    }
 }
 
 fn engine() -> Vec<Finding> {
@@ -52,14 +62,6 @@ fn engine() -> Vec<Finding> {
 fn tools(tools: &[Tool]) -> Result<String, String> {
     let paths = tools.iter().map(|tool| tool.path().map(|path| path.display().to_string()));
     Ok(paths.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?.join(", "))
-}
-
-fn disks() -> Result<String, String> {
-    let found = tools(&[MKFS_EXT4, MOUNT, LOSETUP])?;
-    if nix::unistd::geteuid().is_root() {
-        return Ok(found);
-    }
-    Err("only root can mount file systems\nhint: run as root where a node has a `disk`".to_owned())
 }
 
 fn slow_disks() -> Result<String, String> {
