@@ -5,7 +5,7 @@ use super::life::{Life, Outcome};
 use super::summary::{self, Summary};
 use crate::base::clock::Clock;
 use crate::clone::worth::Watermark;
-use crate::clone::{Base, Mode, Order, Reach, Source};
+use crate::clone::{Base, Caller, CloneError, Mode, Order, Reach, Source};
 use crate::cluster::{Cluster, Node};
 use crate::driver::docker::Limits;
 use crate::driver::{Make, Workplace};
@@ -14,7 +14,7 @@ use crate::pg::find::Finder;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -132,15 +132,14 @@ impl Rounds {
             self.rounds(&live, &live, &mut summary).await;
             return Ok(summary.ended(&self.bench));
         };
-        let (told, _) = watch::channel(None);
         let began = Instant::now();
         let order = self.order(&live, "base");
         let mut stage = self.stage.clone();
-        let cooked = tokio::select! {
-            cooked = Base::cook(&self.bench.place, &live, &self.campaign.recipe, order, told) => cooked,
-            () = over(&mut stage) => return Err("its base was not cooked when its phase ended".to_owned()),
-        };
-        let base = cooked.map_err(|error| error.to_string())?;
+        let cooking = |caller| Base::cook(&self.bench.place, &live, &self.campaign.recipe, order, caller);
+        let base = while_wanted(&mut stage, cooking).await.map_err(|uncooked| match uncooked.cause {
+            CloneError::Unwanted(_) => "its base was not cooked when its phase ended".to_owned(),
+            _ => uncooked.to_string(),
+        })?;
         summary.cooked(began.elapsed());
         self.rounds(&live, base.source(), &mut summary).await;
         let left = base.destroy().await.left;
@@ -245,6 +244,20 @@ impl Rounds {
         };
         cluster.node(&name).cloned().ok_or_else(|| format!("there is no node `{name}`"))
     }
+}
+
+/// What comes of making something; when the phase ends before, it is no longer wanted, and has undone itself.
+pub(super) async fn while_wanted<T, Making: Future<Output = T>>(
+    stage: &mut watch::Receiver<Stage>,
+    making: impl FnOnce(Caller) -> Making,
+) -> T {
+    let (wanted, unwanted) = oneshot::channel();
+    let mut making = Box::pin(making(Caller { told: None, unwanted: Some(unwanted) }));
+    tokio::select! {
+        made = &mut making => return made,
+        () = over(stage) => drop(wanted),
+    }
+    making.await
 }
 
 /// Waits until the phase is over.

@@ -1,9 +1,9 @@
 //! One clone, from its request to its end.
 
 use super::Campaign;
-use super::campaign::{Bench, Stage, over};
+use super::campaign::{Bench, Stage, over, while_wanted};
 use crate::clone::worth::{Mark, Worth};
-use crate::clone::{Facts, Order, Phase, Source, Span, ThinClone, create};
+use crate::clone::{CloneError, Facts, Order, Phase, Source, Span, ThinClone, create};
 use crate::metric::Value;
 use crate::workload::{self, Setup, Target};
 use std::sync::Arc;
@@ -100,16 +100,9 @@ impl Life {
                 return self;
             }
         }
-        let (told, phase) = watch::channel(None);
         self.asked = self.bench.clock.elapsed();
-        let attempt = tokio::select! {
-            attempt = create(&self.bench.place, source, &self.campaign.recipe, order, told) => attempt,
-            () = over(&mut stage) => {
-                let phase: Option<Phase> = *phase.borrow();
-                self.outcome = Outcome::Unfinished(phase.map_or("not begun".to_owned(), |phase| phase.to_string()));
-                return self;
-            }
-        };
+        let making = |caller| create(&self.bench.place, source, &self.campaign.recipe, order, caller);
+        let attempt = while_wanted(&mut stage, making).await;
         self.ready = attempt.ready();
         self.spans.clone_from(&attempt.spans);
         self.facts = Some(attempt.facts);
@@ -117,6 +110,9 @@ impl Life {
             Ok(clone) => {
                 self.outcome = Outcome::Made;
                 self.clone = Some(clone);
+            }
+            Err(CloneError::Unwanted(at)) => {
+                self.outcome = Outcome::Unfinished(at.map_or("not begun".to_owned(), |phase| phase.to_string()));
             }
             Err(error) => self.outcome = Outcome::Failed(error.to_string()),
         }
