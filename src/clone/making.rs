@@ -15,6 +15,7 @@ use crate::driver::docker::Limits;
 use crate::driver::port::Port;
 use crate::driver::{Make, Server, Workplace};
 use crate::snapshot::{Copied, Origin, SnapshotDriver, SnapshotError, Took};
+use futures_util::FutureExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,8 +106,18 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// How often that is tried.
 const TRIES: u32 = 100;
 
+/// Whoever asks for a clone.
+#[derive(Debug, Default)]
+pub struct Caller {
+    /// Is told each phase when it begins.
+    pub told: Option<watch::Sender<Option<Phase>>>,
+    /// Ends, or has its sender dropped, when the clone is no longer wanted. What was made is then undone before the
+    /// attempt is handed back.
+    pub unwanted: Option<oneshot::Receiver<()>>,
+}
+
 /// Makes a clone of `source`. The attempt has all phases that it went through, also when it failed; then nothing of
-/// it is left. Dropping this future ends it likewise. Each phase is told to `told` when it begins.
+/// it is left. Dropping this future ends it likewise, a moment later.
 ///
 /// Clones of one work place must have names of their own.
 pub async fn create(
@@ -114,7 +125,7 @@ pub async fn create(
     source: &Arc<Source>,
     recipe: &Recipe,
     order: Order,
-    told: watch::Sender<Option<Phase>>,
+    caller: Caller,
 ) -> Attempt {
     let name = order.name.clone();
     let making = Making {
@@ -122,7 +133,7 @@ pub async fn create(
         source: source.clone(),
         recipe: recipe.clone(),
         order,
-        phases: Phases::start(told),
+        phases: Phases::start(caller.told),
         facts: Facts::of(recipe),
         segment_size: 0,
         home: None,
@@ -135,25 +146,31 @@ pub async fn create(
         port: None,
     };
     let facts = making.facts.clone();
-    let (_wanted, unwanted) = oneshot::channel();
+    let (_waiting, dropped) = oneshot::channel();
     // In a task of its own, so that it can undo what it did when this future is dropped.
-    match tokio::spawn(making.run(unwanted)).await {
+    match tokio::spawn(making.run(dropped, caller.unwanted)).await {
         Ok(attempt) => attempt,
         Err(error) => Attempt { name, spans: Vec::new(), facts, outcome: Err(CloneError::Broke(error.to_string())) },
     }
 }
 
 impl Making {
-    /// All of it; `unwanted` ends when its sender is dropped.
-    async fn run(mut self, mut unwanted: oneshot::Receiver<()>) -> Attempt {
+    /// All of it; `dropped` ends when nobody waits for it any more.
+    async fn run(mut self, dropped: oneshot::Receiver<()>, unwanted: Option<oneshot::Receiver<()>>) -> Attempt {
+        let mut unwanted = Box::pin(async {
+            match unwanted {
+                None => drop(dropped.await),
+                Some(unwanted) => tokio::select! { _ = dropped => {}, _ = unwanted => {} },
+            }
+        });
         let result = tokio::select! {
             biased;
-            _ = &mut unwanted => Err(None),
+            () = &mut unwanted => Err(None),
             result = self.work() => result.map_err(Some),
         };
         let result = match result {
             // It was done just when nobody wanted it any more.
-            Ok(()) if unwanted.try_recv() == Err(oneshot::error::TryRecvError::Closed) => Err(None),
+            Ok(()) if unwanted.as_mut().now_or_never().is_some() => Err(None),
             result => result,
         };
         let name = self.order.name.clone();

@@ -43,7 +43,7 @@ pub use error::{CloneError, SourceError};
 pub use facts::SourceFacts;
 pub use fence::FenceError;
 pub use identity::Stranger;
-pub use making::{Order, create};
+pub use making::{Caller, Order, create};
 pub use phase::{Phase, Span};
 pub use precooked::{Base, Cooked, Uncooked};
 pub use protocol::{Protocol, Refused};

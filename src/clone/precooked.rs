@@ -4,8 +4,8 @@
 use super::attempt::{Attempt, Facts};
 use super::error::{CloneError, SourceError};
 use super::facts::SourceFacts;
-use super::making::{Order, create};
-use super::phase::{Phase, Span};
+use super::making::{Caller, Order, create};
+use super::phase::Span;
 use super::recipe::{Mode, Recipe, Recovery};
 use super::source::Source;
 use super::thin::{Destroyed, ThinClone};
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// What is known of a base: of the server as it was when the base was cooked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,12 +78,12 @@ impl Base {
         source: &Arc<Source>,
         recipe: &Recipe,
         order: Order,
-        told: watch::Sender<Option<Phase>>,
+        caller: Caller,
     ) -> Result<Base, Box<Uncooked>> {
         let recovery = Mode::Recovery(Recovery { checkpoint: recipe.mode.checkpoint() });
         let recipe = Recipe { mode: recovery, query: None, ..recipe.clone() };
         let name = order.name.clone();
-        let Attempt { spans, mut facts, outcome, .. } = create(place, source, &recipe, order, told).await;
+        let Attempt { spans, mut facts, outcome, .. } = create(place, source, &recipe, order, caller).await;
         let uncooked = |spans, facts, cause| Box::new(Uncooked { spans, facts, cause });
         let thin = match outcome {
             Ok(thin) => thin,

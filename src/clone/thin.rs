@@ -15,7 +15,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio_postgres::Client;
 
 /// How long the server may take to end at once.
@@ -194,7 +193,7 @@ impl ThinClone {
     /// Ends its server and removes all of it. Goes on after an error, and may be called again: what was busy may be so no
     /// longer.
     pub async fn destroy(&self) -> Destroyed {
-        let mut phases = Phases::start(watch::channel(None).0);
+        let mut phases = Phases::start(None);
         let mut left = Vec::new();
         phases.begin(Phase::Stop);
         // Nobody's data depend on how it ends.

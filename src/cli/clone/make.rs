@@ -8,7 +8,7 @@ use crate::clean;
 use crate::clean::watchdog::Watchdog;
 use crate::cli::Interrupted;
 use crate::clone::shelf::{Card, From, Ready, Shelf, State};
-use crate::clone::{Attempt, Base, Method, Mode, Order, Reach, Source, ThinClone, create};
+use crate::clone::{Attempt, Base, Caller, Method, Mode, Order, Phase, Reach, Source, ThinClone, create};
 use crate::driver::docker::{Dock, Docker, Network};
 use crate::driver::{Make, Setup, Workplace, default_work};
 use crate::pg::conf::random_password;
@@ -22,7 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// A clone that is wished for.
 pub(super) struct Wish {
@@ -257,9 +257,9 @@ async fn home(source: &Source, method: Method, inventory: &Arc<Inventory>) -> an
 }
 
 async fn cloned(place: &Arc<Workplace>, source: &Arc<Source>, card: &Card, order: Order) -> anyhow::Result<Ready> {
-    let (told, seen) = watch::channel(None);
-    let making = create(place, source, &card.from.recipe, order, told);
-    let attempt: Attempt = until_interrupted(making, seen).await?;
+    let (caller, ear) = Ear::new();
+    let making = create(place, source, &card.from.recipe, order, caller);
+    let attempt: Attempt = ear.listen(making).await?;
     let seconds = attempt.ready().map(|ready| ready.as_secs_f64());
     let thin = attempt.outcome?;
     let ready = ready(&thin, &attempt.facts, attempt.spans, seconds);
@@ -269,9 +269,9 @@ async fn cloned(place: &Arc<Workplace>, source: &Arc<Source>, card: &Card, order
 }
 
 async fn cooked(place: &Arc<Workplace>, source: &Arc<Source>, card: &Card, order: Order) -> anyhow::Result<Ready> {
-    let (told, seen) = watch::channel(None);
-    let cooking = Base::cook(place, source, &card.from.recipe, order, told);
-    let base = until_interrupted(cooking, seen).await?.map_err(|uncooked| uncooked.cause)?;
+    let (caller, ear) = Ear::new();
+    let cooking = Base::cook(place, source, &card.from.recipe, order, caller);
+    let base = ear.listen(cooking).await?.map_err(|uncooked| uncooked.cause)?;
     let cooked = Some(base.cooked());
     let ready = Ready { base: cooked, ..ready(base.thin(), &base.facts, base.spans.clone(), None) };
     base.thin().keep()?;
@@ -308,27 +308,43 @@ fn conninfo_of(host: &Host, login: &Login) -> String {
     conf::conninfo(&[("host", &host.host), ("port", &port), ("user", who.user), ("dbname", who.dbname)])
 }
 
-/// The work's result, unless a signal comes first: then the work is dropped, and undoes itself. Says each phase.
-async fn until_interrupted<T>(
-    work: impl Future<Output = T>,
-    mut seen: watch::Receiver<Option<crate::clone::Phase>>,
-) -> anyhow::Result<T> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            Ok(()) = seen.changed() => {
-                let phase = *seen.borrow_and_update();
-                if let Some(phase) = phase {
-                    tell(phase.name());
+/// Hears of the phases of a clone's making, and of signals.
+struct Ear {
+    seen: watch::Receiver<Option<Phase>>,
+    wanted: oneshot::Sender<()>,
+}
+
+impl Ear {
+    fn new() -> (Caller, Ear) {
+        let ((told, seen), (wanted, unwanted)) = (watch::channel(None), oneshot::channel());
+        (Caller { told: Some(told), unwanted: Some(unwanted) }, Ear { seen, wanted })
+    }
+
+    /// The work's result; says each phase. When a signal comes, the clone is no longer wanted, and its making is waited
+    /// for until it has undone itself.
+    async fn listen<T>(mut self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                Ok(()) = self.seen.changed() => {
+                    let phase = *self.seen.borrow_and_update();
+                    if let Some(phase) = phase {
+                        tell(phase.name());
+                    }
+                    continue;
                 }
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
             }
-            _ = interrupt.recv() => return Err(Interrupted.into()),
-            _ = terminate.recv() => return Err(Interrupted.into()),
-            _ = hangup.recv() => return Err(Interrupted.into()),
+            tell("interrupted: undoing what was made");
+            drop(self.wanted);
+            work.await;
+            return Err(Interrupted.into());
         }
     }
 }

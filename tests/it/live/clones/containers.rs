@@ -4,13 +4,12 @@ use super::super::fixture::not_run;
 use super::super::lab::{HOW, LIMIT, Offer, image, node};
 use super::lab::{Beats, Lab, told};
 use pgbench_rs::clone::worth::{Checks, Mark};
-use pgbench_rs::clone::{Method, Mode, Order, Phase, Protect, Reach, Recipe, Resetwal, Source, create};
+use pgbench_rs::clone::{Caller, Method, Mode, Order, Phase, Protect, Reach, Recipe, Resetwal, Source, create};
 use pgbench_rs::driver::docker::{Dock, Docker, Network};
 use pgbench_rs::driver::{Make, Server};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 const ALL: Checks = Checks { tpcb: true, amcheck: true };
 
@@ -24,7 +23,7 @@ async fn docker(lab: &Lab, network: Network, reference: &str) -> Make {
 async fn whole(lab: &Lab, source: &Arc<Source>, recipe: &Recipe, order: Order) {
     let before = lab.left();
     let mark = Mark::take(source, Some(&Beats::watermark())).await.expect("a mark");
-    let attempt = create(&lab.place, source, recipe, order, watch::channel(None).0).await;
+    let attempt = create(&lab.place, source, recipe, order, Caller::default()).await;
     println!("{}", told(&attempt));
     for phase in [Phase::ContainerCreate, Phase::ContainerStart, Phase::Start, Phase::FirstRow] {
         assert!(attempt.took(phase).is_some(), "no {phase}: {:?} {:?}", attempt.spans, attempt.outcome);
@@ -53,7 +52,7 @@ async fn processes_are_cloned_into_containers() {
     broken.settings.insert("shared_buffers".to_owned(), "4TB".to_owned());
     let before = lab.left();
     let failed =
-        create(&lab.place, &source, &broken, Order { make: bridge, ..lab.order("c") }, watch::channel(None).0).await;
+        create(&lab.place, &source, &broken, Order { make: bridge, ..lab.order("c") }, Caller::default()).await;
     assert!(failed.outcome.expect_err("it cannot start").to_string().contains("could not map anonymous shared memory"));
     assert_eq!(lab.left(), before);
     drop((load, beats, host));

@@ -4,7 +4,7 @@ use super::super::fixture::{Primary, run};
 use super::super::lab::node;
 use super::lab::Lab;
 use super::plain::Plain;
-use pgbench_rs::clone::{Method, Order, Reach, Recipe, Source, create};
+use pgbench_rs::clone::{Caller, Method, Order, Reach, Recipe, Source, create};
 use pgbench_rs::driver::Shutdown;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 fn copy() -> Recipe {
     Recipe { method: Method::Copy, ..Recipe::default() }
@@ -168,7 +167,7 @@ async fn configuration_outside_is_not_needed_and_not_used() {
     let pid = fs::read_to_string(at("main.pid")).expect("a process id");
 
     let order = Order { reach: Reach::Socket, ..lab.order("c") };
-    let attempt = create(&lab.place, &source, &copy(), order, watch::channel(None).0).await;
+    let attempt = create(&lab.place, &source, &copy(), order, Caller::default()).await;
     let clone = attempt.outcome.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(clone_says(&clone, "SHOW config_file").await, clone.data().join("postgresql.conf").to_string_lossy());
     assert_eq!(clone_says(&clone, "SHOW hba_file").await, clone.data().join("pg_hba.conf").to_string_lossy());

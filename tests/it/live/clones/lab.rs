@@ -6,7 +6,7 @@ use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::Inventory;
 use pgbench_rs::clean;
 use pgbench_rs::clone::worth::Watermark;
-use pgbench_rs::clone::{Attempt, Order, Phase, Reach, Recipe, Source, ThinClone, create};
+use pgbench_rs::clone::{Attempt, Caller, Order, Phase, Reach, Recipe, Source, ThinClone, create};
 use pgbench_rs::cluster::Cluster;
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::cluster::template::Template;
@@ -24,7 +24,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
@@ -129,7 +128,7 @@ impl Lab {
 
     /// An attempt to clone.
     pub async fn attempt(&self, source: &Arc<Source>, recipe: &Recipe, name: &str) -> Attempt {
-        create(&self.place, source, recipe, self.order(name), watch::channel(None).0).await
+        create(&self.place, source, recipe, self.order(name), Caller::default()).await
     }
 
     /// A clone, with the attempt's times on the output.

@@ -4,7 +4,7 @@ use super::super::lab::{LIMIT, node};
 use super::lab::{Beats, Disk, Lab, told};
 use pgbench_rs::base::proc;
 use pgbench_rs::clone::worth::{Checks, Mark};
-use pgbench_rs::clone::{CloneError, Method, Mode, Order, Phase, Protect, Recipe, Resetwal, create};
+use pgbench_rs::clone::{Caller, CloneError, Method, Mode, Order, Phase, Protect, Recipe, Resetwal, create};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ async fn given_up(lab: &Lab, recipe: &Recipe, phases: &[Phase]) {
         let order =
             Order { dir: format!("clone-{phase}"), ..lab.order(&format!("c-{}", phase.name().replace('_', "-"))) };
         let home = lab.place.dir().join(&order.dir);
-        let making = create(&lab.place, &source, recipe, order, told);
+        let making = create(&lab.place, &source, recipe, order, Caller { told: Some(told), unwanted: None });
         let reached = async {
             while *seen.borrow_and_update() != Some(*phase) {
                 if seen.changed().await.is_err() {

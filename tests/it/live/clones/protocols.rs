@@ -3,10 +3,11 @@
 use super::super::lab::{LIMIT, node};
 use super::lab::{Beats, Disk, Lab, told};
 use pgbench_rs::clone::worth::{Checks, Mark};
-use pgbench_rs::clone::{Base, Method, Mode, Phase, Precooked, Protect, Protocol, Recipe, Recovery, Resetwal, Source};
+use pgbench_rs::clone::{
+    Base, Caller, Method, Mode, Phase, Precooked, Protect, Protocol, Recipe, Recovery, Resetwal, Source,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 const ALL: Checks = Checks { tpcb: true, amcheck: true };
 
@@ -123,7 +124,7 @@ async fn clones_of_a_base_are_whole_and_as_old_as_it() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let recipe = Recipe { mode: Mode::Precooked(Precooked::default()), method: Method::Copy, ..Recipe::default() };
     let cooked_at = Mark::take(&source, Some(&Beats::watermark())).await.expect("a mark");
-    let cooked = Base::cook(&lab.place, &source, &recipe, lab.order("base"), watch::channel(None).0).await;
+    let cooked = Base::cook(&lab.place, &source, &recipe, lab.order("base"), Caller::default()).await;
     let base = cooked.unwrap_or_else(|error| panic!("{error}"));
     assert!(base.spans.iter().any(|span| span.phase == Phase::FirstRow), "{:?}", base.spans);
     tokio::time::sleep(Duration::from_millis(1500)).await;

@@ -6,14 +6,13 @@ use super::elsewhere::contents;
 use super::lab::{Beats, Lab, told};
 use pgbench_rs::base::units::Size;
 use pgbench_rs::clone::worth::{Checks, Mark};
-use pgbench_rs::clone::{Base, Method, Mode, Order, Phase, Precooked, Protect, Recipe, Source, create};
+use pgbench_rs::clone::{Base, Caller, Method, Mode, Order, Phase, Precooked, Protect, Recipe, Source, create};
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::disk::{Format, OwnDisk};
 use pgbench_rs::driver::Shutdown;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 /// Clones of each kind, one after the other.
 const MANY: usize = 5;
@@ -58,7 +57,7 @@ async fn many_clones_are_all_whole_and_the_standby_streams_on() {
         for number in 0..MANY {
             let mark = Mark::take(&source, Some(&Beats::watermark())).await.expect("a mark");
             let order = order(&lab, &format!("c{number}"));
-            let attempt = create(&lab.place, &source, &Recipe::default(), order, watch::channel(None).0).await;
+            let attempt = create(&lab.place, &source, &Recipe::default(), order, Caller::default()).await;
             println!("{format} {}", told(&attempt));
             assert_eq!(attempt.facts.method, method, "{:?}", attempt.facts.why);
             let clone = attempt.outcome.unwrap_or_else(|error| panic!("{error}"));
@@ -89,7 +88,7 @@ async fn no_file_of_a_stopped_source_changes() {
         primary.stop(Shutdown::Fast, LIMIT).await.expect("stopped");
         let before = contents(&primary.dir);
         let source = Arc::new(Source::stopped("a", &primary.dir).unwrap_or_else(|error| panic!("{error}")));
-        let attempt = create(&lab.place, &source, &Recipe::default(), order(&lab, "c"), watch::channel(None).0).await;
+        let attempt = create(&lab.place, &source, &Recipe::default(), order(&lab, "c"), Caller::default()).await;
         assert_eq!(attempt.facts.method, method, "{:?}", attempt.facts.why);
         let clone = attempt.outcome.unwrap_or_else(|error| panic!("{error}"));
         let load = lab.load_on(clone.host(), &clone.login("pgbench"));
@@ -115,9 +114,9 @@ async fn clones_of_a_base_share_its_blocks_and_a_busy_one_is_destroyed_later() {
         let source = lab.source("a");
         let before = lab.left();
         let recipe = Recipe { mode: Mode::Precooked(Precooked::default()), ..Recipe::default() };
-        let cooked = Base::cook(&lab.place, &source, &recipe, order(&lab, "base"), watch::channel(None).0).await;
+        let cooked = Base::cook(&lab.place, &source, &recipe, order(&lab, "base"), Caller::default()).await;
         let base = cooked.unwrap_or_else(|error| panic!("{error}"));
-        let made = create(&lab.place, base.source(), &recipe, order(&lab, "c"), watch::channel(None).0).await;
+        let made = create(&lab.place, base.source(), &recipe, order(&lab, "c"), Caller::default()).await;
         println!("{format} {}", told(&made));
         assert_eq!(made.facts.method, method, "{:?}", made.facts.why);
         let clone = made.outcome.unwrap_or_else(|error| panic!("{error}"));
@@ -151,7 +150,7 @@ async fn distance_to_the_floor() {
         let Some(lab) = lab(format).await else { continue };
         let source = lab.source("a");
         let precooked = Recipe { mode: Mode::Precooked(Precooked::default()), ..Recipe::default() };
-        let cooked = Base::cook(&lab.place, &source, &precooked, order(&lab, "base"), watch::channel(None).0).await;
+        let cooked = Base::cook(&lab.place, &source, &precooked, order(&lab, "base"), Caller::default()).await;
         let base = cooked.unwrap_or_else(|error| panic!("{error}"));
         let (mut floor, mut ready) = (Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
         let frozen = Recipe { protect: Protect::Freeze, ..Recipe::default() };
@@ -159,7 +158,7 @@ async fn distance_to_the_floor() {
             let ways = [(&source, &Recipe::default()), (base.source(), &precooked), (&source, &frozen)];
             for (i, (source, recipe)) in ways.iter().enumerate() {
                 let order = order(&lab, &format!("c{number}-{i}"));
-                let attempt = create(&lab.place, source, recipe, order, watch::channel(None).0).await;
+                let attempt = create(&lab.place, source, recipe, order, Caller::default()).await;
                 let ms = |time: Duration| time.as_secs_f64() * 1e3;
                 let took = |phase| attempt.took(phase).map_or(0.0, ms);
                 let copying = took(Phase::Snapshot) + took(Phase::Clone);
