@@ -21,7 +21,9 @@ mod lab;
 use lab::{LIMIT, Lab, Offer};
 use pgbench_rs::base::proc;
 use pgbench_rs::base::units::Size;
-use pgbench_rs::clone::{Base, Mode, Order, Phase, Precooked, Reach, Recipe, Recovery, Source, ThinClone, create};
+use pgbench_rs::clone::{
+    Base, Caller, Mode, Order, Phase, Precooked, Reach, Recipe, Recovery, Source, ThinClone, create,
+};
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::disk::{Format, OwnDisk};
 use pgbench_rs::driver::docker::Limits;
@@ -34,7 +36,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 struct Options {
     rounds: usize,
@@ -158,7 +159,7 @@ impl Bench {
 
     async fn clone(&self, name: &str, source: &Arc<Source>, mode: Mode) -> (f64, ThinClone) {
         let recipe = Recipe { mode, ..Recipe::default() };
-        let attempt = create(&self.place, source, &recipe, self.order(name), watch::channel(None).0).await;
+        let attempt = create(&self.place, source, &recipe, self.order(name), Caller::default()).await;
         let ready =
             attempt.ready().map(|ready| ready.saturating_sub(attempt.took(Phase::Checkpoint).unwrap_or_default()));
         let clone = attempt.outcome.unwrap_or_else(|error| panic!("{error}"));
@@ -174,7 +175,7 @@ impl Bench {
 
     async fn cook(&self) -> Base {
         let recipe = Recipe { mode: Mode::Precooked(Precooked { checkpoint: true }), ..Recipe::default() };
-        let base = Base::cook(&self.place, &self.source, &recipe, self.order("base"), watch::channel(None).0).await;
+        let base = Base::cook(&self.place, &self.source, &recipe, self.order("base"), Caller::default()).await;
         base.unwrap_or_else(|error| panic!("{error}"))
     }
 
