@@ -12,6 +12,8 @@
 //!   memory already.
 //! - *recovery*: `clone.ready` less its checkpoint. *precooked*: `clone.ready`.
 //!
+//! *recovery, cold*: the same as recovery after the kernel's caches were dropped, which is beside the comparison.
+//!
 //! The figure is the median of the one over the median of the floor. It needs root.
 
 #[path = "../tests/it/live/lab.rs"]
@@ -65,6 +67,7 @@ struct Figures {
     in_place: Vec<f64>,
     recovery: Vec<f64>,
     precooked: Vec<f64>,
+    cold: Vec<f64>,
 }
 
 async fn measure(options: &Options, format: Format, snapshot: &str) {
@@ -104,6 +107,12 @@ async fn measure(options: &Options, format: Format, snapshot: &str) {
             bench.remove(&name, format);
         }
     }
+    // Apart from the rest: nothing of what was read before is in memory.
+    for round in 0..options.rounds {
+        std::fs::write("/proc/sys/vm/drop_caches", "3").expect("caches can be dropped");
+        let recovery = Mode::Recovery(Recovery { checkpoint: true });
+        figures.cold.push(bench.ready(&format!("c{round}"), &bench.source, recovery).await);
+    }
     print(options, format, snapshot, figures);
     let left = [base.destroy().await.left, stopped.destroy().await.left].concat();
     assert!(left.is_empty(), "{left:?}");
@@ -122,6 +131,7 @@ fn print(options: &Options, format: Format, snapshot: &str, figures: Figures) {
         of(&figures.bare),
         of(&figures.in_place)
     );
+    println!("  {:<40} {:>8.2} ms", "recovery, less its checkpoint, cold", of(&figures.cold));
     for (name, values) in [("recovery, less its checkpoint", &figures.recovery), ("precooked", &figures.precooked)] {
         println!("  {name:<40} {:>8.2} ms  {:.2} of the floor", of(values), of(values) / floor);
     }

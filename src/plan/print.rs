@@ -2,6 +2,8 @@
 
 use super::{Plan, Variant, place};
 use crate::base::units::{Size, Time, human};
+use crate::clone::Method;
+use crate::disk::Format;
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
 use crate::probe::clones::Campaign;
@@ -133,7 +135,7 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
         writeln!(f, "  visibility: a write every {}, standbys polled every {}", visibility.every, visibility.poll)?;
     }
     for (name, campaign) in &scenario.clone {
-        writeln!(f, "  clones {name}: {}", clones(campaign))?;
+        writeln!(f, "  clones {name}: {}", clones(scenario, campaign))?;
     }
     let sample = &scenario.sample;
     writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
@@ -143,9 +145,13 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     Ok(())
 }
 
-fn clones(campaign: &Campaign) -> String {
+fn clones(scenario: &Scenario, campaign: &Campaign) -> String {
     let recipe = &campaign.recipe;
-    let mut line = format!("of {} in {}, by {}, {}", campaign.of, campaign.phase, recipe.method, recipe.mode);
+    let method = match recipe.method {
+        Method::Auto => automatic(scenario, &campaign.of),
+        method => method.to_string(),
+    };
+    let mut line = format!("of {} in {}, by {method}, {}", campaign.of, campaign.phase, recipe.mode);
     line += &match campaign.rounds {
         Some(rounds) => format!(", {} of {}", counted(rounds as usize, "round"), campaign.at_once),
         None => format!(", rounds of {}", campaign.at_once),
@@ -160,6 +166,24 @@ fn clones(campaign: &Campaign) -> String {
         line += &format!(", on the driver {}", driver.name());
     }
     line + if campaign.load.is_some() { ", with a load of their own" } else { "" }
+}
+
+/// What `auto` comes to, as far as a plan can know.
+fn automatic(scenario: &Scenario, of: &str) -> String {
+    let nodes = scenario.nodes();
+    let is_meant = |node: &&NodePlan| node.name == of || of == "@primary" && node.role == Role::Primary;
+    match nodes.iter().find(is_meant).and_then(|node| node.disk) {
+        Some(disk) => {
+            let best = match disk.format {
+                Format::Zfs => Method::Zfs,
+                Format::Btrfs => Method::Btrfs,
+                Format::Xfs => Method::Reflink,
+                Format::Ext4 => Method::Copy,
+            };
+            format!("{best} (auto: its disk is {})", disk.format)
+        }
+        None => "what the file system of its directory allows (auto; events.csv says which, and why)".to_owned(),
+    }
 }
 
 fn one_load(load: &Load) -> String {

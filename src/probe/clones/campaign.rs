@@ -165,6 +165,9 @@ impl Rounds {
                 instant += 1;
             }
             for life in self.round(live, source, round).await {
+                if summary.lives.is_empty() {
+                    self.say_how(&summary.node, &life);
+                }
                 self.say(&summary.node, &life);
                 self.bench.points.send(vec![summary.point(&life)]);
                 summary.lives.push(life);
@@ -208,6 +211,22 @@ impl Rounds {
             dbname: None,
             name,
         }
+    }
+
+    /// By which way the first one came, and why.
+    fn say_how(&self, node: &str, life: &Life) {
+        let Some(facts) = &life.facts else { return };
+        let mut text = format!("{}: {}, {}", life.called(), facts.method, facts.mode);
+        if let Some(protocol) = facts.protocol {
+            text += &format!(", {protocol}");
+        }
+        text.extend(facts.why.as_ref().map(|why| format!("; {why}")));
+        if !facts.kept_out.is_empty() {
+            text += &format!("; kept out: {}", facts.kept_out.join("; "));
+        }
+        let event = Event { elapsed: life.asked, kind: "clone.method", node: Some(node.to_owned()), text };
+        // Nobody reads events after the trial.
+        let _ = self.bench.events.send(event);
     }
 
     fn say(&self, node: &str, life: &Life) {
