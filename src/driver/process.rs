@@ -267,9 +267,12 @@ impl ProcessServer {
 
     /// Lets the frozen processes of `part` go on (SIGCONT), children before the postmaster. Returns
     /// how many there were.
+    ///
+    /// The others get the signal, too: a freezing that was broken off may have told one to stop that has not yet done
+    /// so, and this takes it back.
     pub fn thaw(&self, part: Part) -> usize {
-        let frozen = self.members(part).into_iter().rev().filter(Stat::is_stopped);
-        frozen.filter(|stat| stat.identity.signal(Signal::SIGCONT) == Ok(true)).count()
+        let went_on = |stat: &Stat| stat.identity.signal(Signal::SIGCONT) == Ok(true) && stat.is_stopped();
+        self.members(part).into_iter().rev().filter(went_on).count()
     }
 
     /// Lets it outlive the harness. Only sure when the driver was set up so ([`super::Setup::keep`]).
