@@ -143,7 +143,20 @@ fn owner_in(text: &str) -> Owner {
 
 /// Destroys a dataset or snapshot of `run`; what is gone is fine. What is mounted of it is unmounted.
 pub fn destroy(name: &str, run: &str) -> Result<(), ZfsError> {
-    if is_ours(name, run)? { again(ZFS, &["destroy", name], name) } else { Ok(()) }
+    if !is_ours(name, run)? {
+        return Ok(());
+    }
+    match again(ZFS, &["destroy", name], name) {
+        // Somebody makes snapshots of all datasets there are, and these go with it; a dataset below it does not.
+        Err(ZfsError::Tool(error)) if said(&error).is_some_and(|said| said.contains("has children")) => {
+            let args = ["list", "-H", "-o", "name", "-t", "all", "-r", name];
+            let all = ZFS.run_here(args).map_err(failed(name))?;
+            let snapshots =
+                all.lines().all(|one| one == name || one.strip_prefix(name).is_some_and(|at| at.starts_with('@')));
+            if snapshots { again(ZFS, &["destroy", "-r", name], name) } else { Err(error.into()) }
+        }
+        destroyed => destroyed,
+    }
 }
 
 /// Destroys a pool of `run`, which is the name of its first dataset, too; what is gone is fine.

@@ -132,11 +132,12 @@ impl Place {
     /// `btrfs` and `reflink`, the extents of its files that nobody shares; what was written and has no place on disk yet
     /// is not among them. Of `copy`, the blocks of its files. Absent where the file system does not tell.
     pub async fn space(&self) -> Result<Option<u64>, SnapshotError> {
-        let Place { kind, root, .. } = self.clone();
+        let Place { kind, data, .. } = self.clone();
         aside(move || match kind {
             Kind::Zfs(pair) => pair.space(),
-            Kind::Btrfs | Kind::Reflink => extents::unshared(&root),
-            Kind::Copy => blocks(&root).map(Some),
+            // Of the data directory alone: what else is in the subvolume may be a whole system.
+            Kind::Btrfs | Kind::Reflink => extents::unshared(&data),
+            Kind::Copy => blocks(&data).map(Some),
         })
         .await
     }

@@ -26,6 +26,7 @@ pub struct Origin {
     ground: Ground,
     home: Option<PathBuf>,
     skip: Skip,
+    quota: Option<u64>,
     inventory: Arc<Inventory>,
 }
 
@@ -51,13 +52,29 @@ impl Origin {
         inventory: Arc<Inventory>,
     ) -> Result<Origin, SnapshotError> {
         let Examined { dir, mount, ground, home } = examine(driver, dir)?;
-        Ok(Origin { driver, dir, mount, ground, home, skip: Skip::default(), inventory })
+        Ok(Origin { driver, dir, mount, ground, home, skip: Skip::default(), quota: None, inventory })
     }
 
     /// The same, with something left out of its copies where they are made file by file. By default, nothing is.
     #[must_use]
     pub fn skipping(self, skip: Skip) -> Origin {
         Origin { skip, ..self }
+    }
+
+    /// The same, with copies that may have no more than so many bytes of their own: whoever writes to one then finds the
+    /// disk full before the original's server does. Only where the driver can ([`Capabilities::quota`]).
+    ///
+    /// [`Capabilities::quota`]: super::Capabilities::quota
+    pub fn limited_to(self, bytes: u64) -> Result<Origin, SnapshotError> {
+        if !self.driver.capabilities().quota {
+            return Err(SnapshotError::Impossible {
+                driver: self.driver,
+                dir: self.dir,
+                why: "it cannot limit what a copy has of its own".to_owned(),
+                hint: "put it on ZFS, or make room for all that copies may write".to_owned(),
+            });
+        }
+        Ok(Origin { quota: Some(bytes), ..self })
     }
 
     /// Its driver.
@@ -121,7 +138,10 @@ impl Origin {
         let root = copied.place().root().to_owned();
         let began = Instant::now();
         let took = match &self.ground {
-            Ground::Zfs(dataset) => dataset.pair(self.inventory.run(), name).make(name, &root, &self.inventory).await?,
+            Ground::Zfs(dataset) => {
+                let pair = dataset.pair(self.inventory.run(), name);
+                pair.make(name, &root, self.quota, &self.inventory).await?
+            }
             Ground::Btrfs(subvolume) => {
                 let subvolume = subvolume.clone();
                 aside(move || subvolume.snapshot(&root)).await?;

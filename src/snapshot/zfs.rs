@@ -21,7 +21,8 @@ use std::time::Instant;
 
 /// A snapshot is the state after one transaction group, and all writes before it are in that or an earlier one: without
 /// any fsync 0 of 15 snapshots had a later write without an earlier one (measured on zfs-fuse). Its cache (ARC) holds
-/// blocks, not files, so a clone finds what the original has read. `refquota` limits what a dataset holds (zfsprops(7)).
+/// blocks, not files, so a clone finds what the original has read. `quota` limits what a
+/// clone has of its own, without what it shares (zfsprops(7)).
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     atomic: true,
     keeps_write_order: true,
@@ -108,7 +109,13 @@ impl Pair {
     }
 
     /// Makes both for the inventory's run, and mounts the clone at `at`, which is not there yet.
-    pub(super) async fn make(&self, name: &str, at: &Path, inventory: &Arc<Inventory>) -> Result<Took, SnapshotError> {
+    pub(super) async fn make(
+        &self,
+        name: &str,
+        at: &Path,
+        quota: Option<u64>,
+        inventory: &Arc<Inventory>,
+    ) -> Result<Took, SnapshotError> {
         let property = |property: &str, value: &str| ["-o".into(), OsString::from(format!("{property}={value}"))];
         let ours = || property(RUN, inventory.run()).into_iter().chain(property(NAME, name));
         let began = Instant::now();
@@ -119,6 +126,9 @@ impl Pair {
         let mut mountpoint = OsString::from("mountpoint=");
         mountpoint.push(at);
         let args = [OsString::from("clone"), "-o".into(), mountpoint].into_iter().chain(ours());
+        // As those who make snapshots of all datasets understand it.
+        let args = args.chain(property("com.sun:auto-snapshot", "false"));
+        let args = args.chain(quota.into_iter().flat_map(|bytes| property("quota", &bytes.to_string())));
         let args = args.chain([(&self.snapshot).into(), (&self.clone).into()]);
         match ZFS.run(args, inventory).await.map_err(zfs::failed(&self.clone)) {
             Err(error @ ZfsError::Exists(_)) => {

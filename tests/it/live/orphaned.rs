@@ -1,21 +1,25 @@
 //! kill -9 of a harness that has a network, a disk and a control group of its own: `clean` removes them, and
 //! touches nobody else's.
 
+use super::fixture::not_run;
 use super::net::{can, named};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgbench_rs::base::child::{Child, Orphaned};
 use pgbench_rs::base::index::Index;
 use pgbench_rs::base::inventory::{Inventory, Thing};
+use pgbench_rs::base::zfs;
 use pgbench_rs::disk::Format;
 use pgbench_rs::disk::cgroup::{Cgroup, Hierarchy};
 use pgbench_rs::disk::mount::{FileSystem, is_mounted};
 use pgbench_rs::disk::throttle::{Device, Limits, set};
 use pgbench_rs::net::lan::Lan;
+use pgbench_rs::snapshot;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Names the directory in which this same program, started once more, plays the harness.
@@ -28,12 +32,19 @@ const READY: &str = "ready";
 async fn the_harness() {
     let Some(stage) = std::env::var_os(STAGE).map(PathBuf::from) else { return };
     let index = Index::at(stage.join("state/pgbench-rs/runs"));
-    let inventory = Inventory::create(&index, &stage.join("inventory.jsonl"), "r1").expect("an inventory");
+    let run = format!("r{}", std::process::id());
+    let inventory = Inventory::create(&index, &stage.join("inventory.jsonl"), &run).expect("an inventory");
     let (_, work) = inventory.directory(&stage.join("work"), &stage, None).expect("a directory");
     let (_, node) = inventory.directory(&work.join("a"), &work, None).expect("a directory");
     let lan = Lan::create(&inventory, "r1").await.expect("a LAN");
     let a = lan.node("a").await.expect("a node");
     let disk = FileSystem::mount(&inventory, &node, 64 << 20, Format::Ext4).await.expect("a file system");
+    for format in [Format::Btrfs, Format::Zfs] {
+        match format.possible() {
+            Ok(_) => clone_on(format, &inventory, &work).await,
+            Err(why) => not_run(&format!("live::orphaned ({format})"), &why.to_string().replace('\n', "; ")),
+        }
+    }
     let mut command = Command::new("dd");
     command.args(["if=/dev/zero", "bs=1M", "count=32", "conv=fsync", "status=none"]).current_dir(&node);
     command.arg(format!("of={}", node.join("x").display())).stdin(Stdio::null());
@@ -51,6 +62,20 @@ async fn the_harness() {
     assert!(!server.is_reaped(), "the disk is not slow");
     fs::write(stage.join(READY), lan.tag()).expect("written");
     tokio::time::sleep(Duration::from_secs(600)).await;
+}
+
+/// A disk with a data directory and a clone of that, all of which is left.
+async fn clone_on(format: Format, inventory: &Arc<Inventory>, work: &Path) {
+    let (_, node) = inventory.directory(&work.join(format.name()), work, None).expect("a directory");
+    let path = node.join("disk");
+    fs::create_dir(&path).expect("a directory");
+    let disk = FileSystem::mount(inventory, &path, format.least().0, format).await.expect("a file system");
+    let data = disk.path().join("data");
+    snapshot::directory(&data, inventory).await.expect("a data directory");
+    let (origin, choice) = snapshot::choose::choose(&data, inventory).await.expect("a driver");
+    assert_eq!(choice.driver.name(), format.name());
+    let (_, place) = inventory.directory(&disk.path().join("clone"), &node, None).expect("a directory");
+    origin.clone_to("one", &place).await.expect("a clone");
 }
 
 /// Others' things, which must survive, undone when dropped.
@@ -134,7 +159,8 @@ fn clean(stage: &Path, args: &[&str]) -> String {
 /// What an inventory names of the system, in words.
 fn of_system(things: &[Thing]) -> Vec<String> {
     let of_system = |thing: &&Thing| {
-        matches!(thing, Thing::Namespace { .. } | Thing::Device { .. } | Thing::Mount { .. } | Thing::Cgroup { .. })
+        thing.mounted().is_some()
+            || matches!(thing, Thing::Namespace { .. } | Thing::Device { .. } | Thing::Cgroup { .. })
     };
     things.iter().filter(of_system).map(ToString::to_string).collect()
 }
@@ -164,14 +190,22 @@ fn clean_removes_networks_disks_and_groups_of_a_harness_that_was_killed() {
 
     let said = clean(&stage.0, &[]);
     println!("{said}");
+    // Those on disks go with these.
+    let on_a_disk =
+        |path: &Path| things.iter().filter_map(Thing::mounted).any(|disk| path != disk && path.starts_with(disk));
+    let directory = |thing: &&Thing| matches!(thing, Thing::Directory { path, .. } if !on_a_disk(path));
+    let directories = things.iter().filter(directory).count();
     assert!(
-        said.contains(&format!("killed 1 processes, removed 2 directories, and {} mounts", expected.len())),
+        said.contains(&format!("killed 1 processes, removed {directories} directories, and {} mounts", expected.len())),
         "{said}"
     );
     assert_eq!(named(&tag), Vec::<String>::new());
     for thing in things {
         match thing {
             Thing::Mount { path } => assert!(!is_mounted(&path)),
+            Thing::Pool { name, .. } | Thing::Dataset { name, .. } => {
+                assert_eq!(zfs::owner(&name).expect("asked"), zfs::Owner::Absent, "{name}");
+            }
             Thing::Cgroup { path } | Thing::Directory { path, .. } => assert!(!path.exists(), "{}", path.display()),
             _ => {}
         }

@@ -12,6 +12,7 @@ use pgbench_rs::disk::Format;
 use pgbench_rs::snapshot::choose::choose;
 use pgbench_rs::snapshot::{Copied, Origin, Skip, SnapshotDriver, SnapshotError};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -261,6 +262,52 @@ async fn a_copy_in_use_is_destroyed_when_it_is_free() {
     let _soon = user("1");
     copied.destroy().await.expect("destroyed as soon as nobody uses it");
     assert_eq!(lab.datasets().len(), 2, "{:?}", lab.datasets());
+}
+
+/// Whoever makes snapshots of every dataset keeps no copy from being destroyed; whoever puts a dataset below one does.
+#[tokio::test]
+async fn what_others_make_of_a_copy() {
+    let Some(lab) = Lab::start(Format::Zfs, 512).await else { return };
+    let copied = copy(&lab, SnapshotDriver::Zfs, "one").await;
+    let clone = lab.datasets().into_iter().find(|name| name.ends_with("-one") && !name.contains('@')).expect("a clone");
+    run(Command::new("zfs").args(["create", &format!("{clone}/theirs")]));
+    run(Command::new("zfs").args(["snapshot", "-r", &format!("{clone}@hourly")]));
+    let refused = copied.destroy().await.expect_err("it holds somebody's dataset").to_string();
+    assert!(refused.contains("has children"), "{refused}");
+    // It is busy for a moment, as all of them are.
+    let limit = Instant::now() + Duration::from_secs(10);
+    let mut destroy = Command::new("zfs");
+    destroy.args(["destroy", "-r", &format!("{clone}/theirs")]);
+    while !destroy.output().expect("zfs runs").status.success() {
+        assert!(Instant::now() < limit, "{clone}/theirs cannot be destroyed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    copied.destroy().await.expect("destroyed with its snapshots");
+    assert_eq!(lab.datasets().len(), 2, "{:?}", lab.datasets());
+}
+
+#[tokio::test]
+async fn a_copy_is_full_before_its_origin_is() {
+    let Some(lab) = Lab::start(Format::Zfs, 512).await else { return };
+    fs::write(lab.data.join("large"), vec![7; 32 << 20]).expect("written");
+    let origin = origin(&lab, SnapshotDriver::Zfs).await.limited_to(16 << 20).expect("it can");
+    let copied = origin.clone_to("one", &lab.place()).await.expect("copied").0;
+    let mut more = fs::File::create(copied.data().join("more")).expect("made");
+    let mut written = 0;
+    let error = loop {
+        match more.write_all(&[7; 1 << 20]).and_then(|()| more.sync_all()) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::QuotaExceeded, "{error}");
+    assert!((8..=17).contains(&written), "{written} MB, and not those that it shares");
+    drop(more);
+    fs::write(lab.data.join("other"), vec![7; 64 << 20]).expect("the origin has all the room there is");
+    copied.destroy().await.expect("destroyed");
+    let unlimited = Origin::open(SnapshotDriver::Copy, &lab.data, &lab.inventory).await.expect("an origin");
+    let refused = unlimited.limited_to(1).expect_err("it cannot").to_string();
+    assert!(refused.contains("it cannot limit what a copy has of its own"), "{refused}");
 }
 
 #[tokio::test]
