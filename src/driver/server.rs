@@ -135,8 +135,9 @@ impl Server {
     /// The same; `told` is told when each step begins.
     pub async fn start_by_steps(&self, told: impl Fn(Step)) -> Result<(), StartError> {
         match self {
-            Server::Process(server) => server.start(told).await,
-            Server::Container(server) => server.start_by_steps(told).await,
+            // In a box: whoever starts servers has much on the stack already.
+            Server::Process(server) => Box::pin(server.start(told)).await,
+            Server::Container(server) => Box::pin(server.start_by_steps(told)).await,
             Server::External(server) => server.start().await.map(drop),
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long the server's log may take to say which of its processes was killed.
-const SAID: Duration = Duration::from_millis(500);
+const SAID: Duration = Duration::from_secs(3);
 /// Time between two looks at the log.
 const LOOK: Duration = Duration::from_millis(10);
 /// What the postmaster writes of a process that the kernel killed.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Clones of each kind, one after the other.
-const MANY: usize = 5;
+const MANY: usize = 20;
 const ALL: Checks = Checks { tpcb: true, amcheck: true };
 
 const SYSTEMS: [(Format, Method); 3] =
