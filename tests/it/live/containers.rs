@@ -282,13 +282,18 @@ async fn memory_that_is_used_up_is_an_event_and_a_reason() {
     let refused = lab.connect("a").await.batch_execute(greedy).await;
     println!("the client: {}", refused.expect_err("so much memory was given"));
     let node = lab.cluster.node("a").unwrap();
-    let limit = Instant::now() + LIMIT;
-    while node.own_end().is_none() {
-        assert!(Instant::now() < limit, "its end was not noticed");
+    // The engine tells on another connection than that which shows the end, and on a busy machine later.
+    let (limit, mut all) = (Instant::now() + LIMIT, Vec::<Event>::new());
+    let heard = |all: &[Event]| {
+        ["container.oom", "container.died"].iter().all(|kind| all.iter().any(|event| event.kind == *kind))
+    };
+    while node.own_end().is_none() || !heard(&all) {
+        assert!(Instant::now() < limit, "its end was not noticed: {:?} {all:?}", node.own_end());
         tokio::time::sleep(Duration::from_millis(5)).await;
+        all.extend(std::iter::from_fn(|| told.try_recv().ok()));
     }
     running.stop().await;
-    let told: Vec<Event> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+    let told = all;
     println!("{told:#?}\n{}", node.own_end().unwrap());
     let oom = told.iter().find(|event| event.kind == "container.oom").expect("container.oom");
     assert!(oom.text.starts_with("a used up its 96MB of memory, and the kernel killed a process: "), "{}", oom.text);
