@@ -158,7 +158,8 @@ impl Facts {
         }
         self.reached = Some(now.checkpoint);
         let replayed = self.redo.map(|redo| now.checkpoint.bytes_since(redo).max(0) as u64);
-        self.replayed = replayed.filter(|_| !copied.is_shut_down()).or(Some(0));
+        // A standby that was shut down goes on where it made its last restartpoint.
+        self.replayed = if copied.state == "shut down" { Some(0) } else { replayed };
         Ok(())
     }
 

@@ -13,10 +13,13 @@ use super::precooked::Cooked;
 use super::protocol::Protocol;
 use super::recipe::{Method, Recipe};
 use super::thin::blocks;
+use crate::base::hunt::Hunt;
 use crate::base::index::{Index, state_of_user};
-use crate::base::proc::Identity;
+use crate::base::inventory::MARK;
+use crate::base::proc::{self, Identity};
 use crate::base::units::Time;
 use crate::clean::{PastRun, Remains, Undone, runs};
+use crate::driver::SERVER_PROGRAM;
 use crate::snapshot::{Place, SnapshotError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,9 +28,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The card's file.
 const CARD: &str = "clone.json";
+/// How long processes may take to die after SIGKILL; what is still there keeps the directory from being removed.
+const DYING: Duration = Duration::from_secs(5);
 /// The longest name: it is part of a path that a Unix socket must fit into.
 const NAME_MAX: usize = 40;
 
@@ -312,6 +318,11 @@ impl Item {
                 errors.extend(remains.unasked.iter().cloned());
             }
         }
+        // Perhaps somebody has started it again, after a restart of the machine.
+        runs |= card.ready.as_ref().is_some_and(|ready| {
+            let home = [(ready.home.clone(), SERVER_PROGRAM.to_owned())];
+            exists && !proc::standing_in(&proc::alive(), &home).is_empty()
+        });
         let state = match &card.ready {
             None if card.maker.is_alive() => State::Making,
             _ if !exists => State::Gone,
@@ -344,6 +355,14 @@ impl Item {
 
     /// Ends its server and removes all of it, by its inventory: only what bears our mark. Blocks.
     pub fn remove(&self) -> io::Result<Undone> {
+        if let Some(ready) = &self.card.ready
+            && fs::read_to_string(ready.home.join(MARK)).is_ok_and(|mark| mark == self.card.run)
+        {
+            // The inventory knows only of processes of the boot in which they were started.
+            let mut hunt = Hunt::default();
+            hunt.directory(ready.home.clone(), SERVER_PROGRAM.to_owned());
+            hunt.end(Duration::ZERO, DYING);
+        }
         match &self.run {
             Some(run) => run.remove(true),
             None => Ok(Undone::default()),

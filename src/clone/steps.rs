@@ -89,6 +89,11 @@ impl Making {
 
     fn make_home(&mut self) -> Result<PathBuf, CloneError> {
         let within = &self.order.within;
+        let real = std::fs::canonicalize(within).map_err(io_at(within))?;
+        if real.starts_with(self.source.data()) {
+            let why = format!("it lies in the source's own directory, {}", self.source.data().display());
+            return Err(FenceError::NotOurs { dir: within.clone(), why }.into());
+        }
         let wanted = within.join(&self.order.dir);
         // Not named in the inventory: it is somebody else's, or another clone's.
         if wanted.symlink_metadata().is_ok() {

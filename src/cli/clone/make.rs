@@ -222,6 +222,9 @@ async fn place(
         Some(to) => to.clone(),
         None => home(source, from.recipe.method, inventory).await?,
     };
+    if std::fs::canonicalize(&work).is_ok_and(|work| work.starts_with(data)) {
+        bail!("{} lies in the source's own directory\nhint: name another with --to", work.display());
+    }
     let setup = Setup {
         run: card.run.clone(),
         installed: installed.clone(),

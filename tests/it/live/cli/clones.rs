@@ -260,6 +260,11 @@ fn what_cannot_be_cloned_is_said() {
     let mine = data(&user.primary.data());
     let (code, stderr) = said(&["--from", &from, "--data-dir", &mine, "--settings", "archive_mode=on"]);
     assert!(code == Some(4) && stderr.contains("`archive_mode` cannot be set"), "{stderr}");
+    for method in ["copy", "basebackup"] {
+        let (code, stderr) = said(&["--from", &from, "--data-dir", &mine, "--to", &mine, "--snapshot", method]);
+        assert!(code == Some(4) && stderr.contains("lies in the source's own directory"), "{stderr}");
+    }
+    assert!(!children(&user.primary.data()).iter().any(|path| path.to_string_lossy().contains("clone")));
     let (code, stderr) = said(&["--from", &from, "--data-dir", &mine, "--name", "../c"]);
     assert!(code == Some(4) && stderr.contains("is no name of a clone"), "{stderr}");
     let (code, stderr) = said(&["--from", &from, "--data-dir", &mine, "--snapshot", "zfs"]);
