@@ -86,9 +86,10 @@ mod tests {
     use super::*;
     use crate::base::inventory::MARK;
     use std::fs;
+    use std::path::PathBuf;
 
-    #[test]
-    fn nothing_of_the_source_is_left_but_its_data() {
+    /// A place, in it a clone's data directory and its source's.
+    fn lab() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let real = fs::canonicalize(root.path()).unwrap();
         let (data, source) = (real.join("clone/data"), real.join("source"));
@@ -97,6 +98,12 @@ mod tests {
             fs::write(dir.join("PG_VERSION"), "15\n").unwrap();
         }
         fs::write(real.join("clone").join(MARK), "r").unwrap();
+        (root, real, data, source)
+    }
+
+    #[test]
+    fn nothing_of_the_source_is_left_but_its_data() {
+        let (_root, real, data, source) = lab();
         for name in FOREIGN.iter().chain(CONFIGURATION).chain(&["backup_label"]) {
             fs::write(data.join(name), "theirs").unwrap();
         }
@@ -119,14 +126,7 @@ mod tests {
 
     #[test]
     fn a_link_that_leaves_is_an_error_unless_it_is_configuration() {
-        let root = tempfile::tempdir().unwrap();
-        let real = fs::canonicalize(root.path()).unwrap();
-        let (data, source) = (real.join("clone/data"), real.join("source"));
-        for dir in [&data, &source] {
-            fs::create_dir_all(dir).unwrap();
-            fs::write(dir.join("PG_VERSION"), "15\n").unwrap();
-        }
-        fs::write(real.join("clone").join(MARK), "r").unwrap();
+        let (_root, real, data, source) = lab();
         std::os::unix::fs::symlink("/etc/ssl/certs/x.pem", data.join("server.crt")).unwrap();
         let fence = Fence::open(&real.join("clone"), &data, "r", &source).unwrap();
         let link = |path: &str, target: &str| Symlink { path: path.into(), target: target.into() };

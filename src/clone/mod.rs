@@ -16,6 +16,7 @@
 
 mod attempt;
 mod backup;
+pub mod card;
 mod door;
 mod error;
 mod facts;

@@ -5,7 +5,7 @@ use super::{shelf, wait_for};
 use crate::base::mask::mask;
 use crate::base::units::{Size, Time};
 use crate::cli::Usage;
-use crate::clone::shelf::From;
+use crate::clone::card::From;
 use crate::clone::{Method, Mode, Precooked, Prepared, Protect, Recipe, Recovery, Resetwal};
 use crate::pg::conninfo;
 use clap::{Args, ValueEnum};

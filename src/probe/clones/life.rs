@@ -93,7 +93,15 @@ impl Life {
         order: Order,
         mut stage: watch::Receiver<Stage>,
     ) -> Life {
-        match Mark::take(live, self.bench.watermark.as_ref()).await {
+        // A frozen server never answers, and is thawed only after the clones have ended.
+        let marked = tokio::select! {
+            marked = Mark::take(live, self.bench.watermark.as_ref()) => marked,
+            () = over(&mut stage) => {
+                self.outcome = Outcome::Unfinished("asking where the source stands".to_owned());
+                return self;
+            }
+        };
+        match marked {
             Ok(mark) => self.mark = Some(mark),
             Err(error) => {
                 self.outcome = Outcome::Failed(error.to_string());
