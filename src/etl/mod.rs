@@ -1,3 +1,12 @@
-//! Bringing data in: where it comes from, and how it is loaded.
+//! Bringing data in: where rows come from, what tables they belong to ([`Table`](table::Table)),
+//! and how they get into a server (`COPY … (FORMAT binary)`), accounted for row by row.
+//!
+//! ```text
+//! files (IMDb), or value = hash(seed, table, column, row)
+//!   └─▶ Rows::fill ─▶ Chunk (binary COPY rows, about 1 MiB) ─▶ a stream's COPY ─▶ keys, indexes, ANALYZE
+//!         └─▶ rejects, each with its line and reason
+//! ```
 
+pub mod chunk;
 pub mod pgbench;
+pub mod table;
