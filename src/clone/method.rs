@@ -2,7 +2,7 @@
 
 use super::error::{CloneError, SourceError, io_at};
 use super::protocol::Fetch;
-use super::recipe::Method;
+use super::recipe::{Method, Recipe};
 use super::source::Source;
 use crate::base::exec::Command;
 use crate::driver::{MakeError, Workplace};
@@ -10,6 +10,7 @@ use crate::pg::programs::Programs;
 use crate::pg::tls::Mode;
 use crate::pg::version::Major;
 use crate::snapshot::choose::Choice;
+use crate::snapshot::label::Label;
 use crate::snapshot::{Origin, Skip, SnapshotDriver};
 use std::path::Path;
 use std::time::Duration;
@@ -32,13 +33,26 @@ pub(super) enum Fetcher {
 }
 
 impl Fetcher {
-    /// The one that was asked for, or the best for the source's directory.
-    pub async fn choose(source: &Source, method: Method, place: &Workplace) -> Result<Fetcher, CloneError> {
-        if method == Method::Basebackup {
-            return Ok(Fetcher::Basebackup(installed(place, major(source)?)?));
+    /// The one that was asked for, or the best for the source's directory; its copies bear `label`.
+    pub async fn choose(
+        source: &Source,
+        recipe: &Recipe,
+        label: &Label,
+        place: &Workplace,
+    ) -> Result<Fetcher, CloneError> {
+        if recipe.method == Method::Basebackup {
+            return match recipe.quota {
+                Some(_) => Err(CloneError::NoQuota),
+                None => Ok(Fetcher::Basebackup(installed(place, major(source)?)?)),
+            };
         }
-        let (origin, choice) = source.origin(method.driver(), &place.setup.inventory).await?;
-        Ok(Fetcher::Snapshot { origin: Box::new(origin.skipping(Skip::Volatile)), choice })
+        let (origin, choice) = source.origin(recipe.method.driver(), &place.setup.inventory).await?;
+        let origin = origin.skipping(Skip::Volatile).labelled(label.clone());
+        let origin = match recipe.quota {
+            Some(quota) => origin.limited_to(quota.0)?,
+            None => origin,
+        };
+        Ok(Fetcher::Snapshot { origin: Box::new(origin), choice })
     }
 
     /// What it can.

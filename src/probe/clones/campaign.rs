@@ -4,6 +4,7 @@ use super::Campaign;
 use super::life::{Life, Outcome};
 use super::summary::{self, Summary};
 use crate::base::clock::Clock;
+use crate::base::user::User;
 use crate::clone::worth::Watermark;
 use crate::clone::{Base, Caller, CloneError, Mode, Order, Reach, Source};
 use crate::cluster::{Cluster, Node};
@@ -11,6 +12,7 @@ use crate::driver::docker::Limits;
 use crate::driver::{Make, Workplace};
 use crate::metric::{Event, Events, Points, Value};
 use crate::pg::find::Finder;
+use crate::snapshot::label::Label;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -209,6 +211,7 @@ impl Rounds {
             reach: Reach::Login,
             port: None,
             dbname: None,
+            label: Label { owner: User::own_name(), expires: None },
             name,
         }
     }

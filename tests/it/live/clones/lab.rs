@@ -17,6 +17,7 @@ use pgbench_rs::etl;
 use pgbench_rs::pg::connect::connect;
 use pgbench_rs::pg::programs::Installed;
 use pgbench_rs::pg::{Host, Login};
+use pgbench_rs::snapshot::label::Label;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -123,6 +124,7 @@ impl Lab {
             reach: Reach::Login,
             port: None,
             dbname: None,
+            label: Label { owner: "the tests".to_owned(), expires: None },
         }
     }
 
