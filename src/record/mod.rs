@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! results/<scenario>-<run_id>/       run_id: <utc>-<id>, short and sortable
-//!   run.json          scenario as written, plan, command line, versions, host facts, settings, accounting, result
+//!   run.json          scenario as written, plan, command line, versions, host facts, settings, ways of cloning, accounting, result
 //!   trials.csv        one row a trial: the index; rows of other files count only when their trial is in it
 //!   summary.csv       one value a row
 //!   events.csv        dated happenings
@@ -25,6 +25,7 @@ pub use read::read;
 pub use row::{EventRow, Status, SummaryRow, TrialRow};
 pub use write::{Ended, Opening, Writer};
 
+use crate::probe::clones::Way;
 use crate::sink::{Accounting, WriteError};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -70,6 +71,9 @@ pub struct Manifest {
     /// Settings that differ from the server's defaults: by variant, `node.setting` or `setting` and value.
     #[serde(default)]
     pub settings: IndexMap<String, BTreeMap<String, String>>,
+    /// By which ways clones came, by variant: all that were taken in its trials.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub clones: IndexMap<String, Vec<Way>>,
     /// Sampled columns (`view.column`) that the servers do not have.
     #[serde(default)]
     pub absent: BTreeSet<String>,

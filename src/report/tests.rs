@@ -33,6 +33,7 @@ impl Lab {
                 conninfo: None,
             }],
             settings: Default::default(),
+            clones: Default::default(),
             absent: Default::default(),
             accounting: Default::default(),
             plan: serde_json::to_value(&plan).unwrap(),

@@ -3,6 +3,7 @@
 
 mod containers;
 mod elsewhere;
+mod guards;
 mod lab;
 mod lives;
 mod logical;
