@@ -7,11 +7,11 @@ use super::source::Source;
 use crate::base::exec::Command;
 use crate::driver::{MakeError, Workplace};
 use crate::pg::programs::Programs;
-use crate::pg::tls::Mode;
 use crate::pg::version::Major;
 use crate::snapshot::choose::Choice;
 use crate::snapshot::label::Label;
 use crate::snapshot::{Origin, Skip, SnapshotDriver};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -120,25 +120,19 @@ pub(super) async fn basebackup(
     let command = Command::new(programs.path("pg_basebackup"), BASEBACKUP_LIMIT)
         .args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--no-password", "--pgdata"])
         .arg(data)
-        .args(["--host", &host.host, "--port", &host.port.to_string(), "--username", who.user])
+        .args(["--port", &host.port.to_string(), "--username", who.user])
         .user(place.setup.user.as_ref());
     let command = match &host.access {
-        None => command.env("PGPASSFILE", place.passfile()),
+        None => command.env("PGPASSFILE", place.passfile()).env("PGHOST", &host.host),
         // Its environment is for its own user and root to read.
-        Some(access) => command.env("PGSSLMODE", sslmode(access.tls.mode)).env("PGPASSWORD", who.password),
+        Some(access) => {
+            let command = command.env("PGPASSWORD", who.password).env("PGHOST", &host.host);
+            // The certificate may be for a name, and the server be reached by an address.
+            let command =
+                if host.host.parse::<IpAddr>().is_ok() { command.env("PGHOSTADDR", &host.host) } else { command };
+            access.tls.environment().fold(command, |command, (name, value)| command.env(name, value))
+        }
     };
     command.run(&place.setup.inventory).await?;
     Ok(())
-}
-
-/// As libpq has it. What would check the server's certificate is without the files that it needs, and fails.
-fn sslmode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Disable => "disable",
-        Mode::Allow => "allow",
-        Mode::Prefer => "prefer",
-        Mode::Require => "require",
-        Mode::VerifyCa => "verify-ca",
-        Mode::VerifyFull => "verify-full",
-    }
 }

@@ -314,6 +314,7 @@ mod tests {
             postgres: None,
             image: None,
             host_network: false,
+            no_egress: false,
             start_limit: Time::s(60),
         };
         Card {

@@ -195,6 +195,13 @@ fn clones(scenario: &Scenario, campaign: &Campaign, places: &Places) -> String {
         Some(rounds) => format!(", {} of {}", counted(rounds as usize, "round"), campaign.at_once),
         None => format!(", rounds of {}", campaign.at_once),
     };
+    if let Some(quota) = recipe.quota {
+        line += &format!(", at most {quota} of its own each");
+    }
+    line += &match recipe.reserve {
+        Size(0) => ", until the disk is full".to_owned(),
+        reserve => format!(", as long as {reserve} are left"),
+    };
     if let Some(every) = campaign.every {
         line += &format!(" every {every}");
     }

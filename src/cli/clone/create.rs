@@ -79,6 +79,10 @@ pub struct Create {
     /// Let its container use the network of the engine's host, instead of a network of its own
     #[arg(long, requires = "image")]
     host_network: bool,
+    /// Let nothing be passed on from its container's network: foreign data wrappers and dblink reach nobody then but what
+    /// of this machine itself listens on more than the loopback
+    #[arg(long, requires = "image", conflicts_with = "host_network")]
+    no_egress: bool,
     /// How long its server may take to start
     #[arg(long, value_name = "TIME", default_value_t = Time::s(600))]
     start_limit: Time,
@@ -148,6 +152,7 @@ impl Create {
             postgres: self.postgres.as_ref().map(absolute).transpose()?,
             image: self.image.clone(),
             host_network: self.host_network,
+            no_egress: self.no_egress,
             start_limit: self.start_limit,
         };
         Ok(Wish {

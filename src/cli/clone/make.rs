@@ -236,7 +236,11 @@ async fn place(
     let make = match &from.image {
         None => Make::Process(installed.choose(Some(major))?.clone()),
         Some(image) => {
-            let network = if from.host_network { Network::Host } else { Network::Bridge };
+            let network = match (from.host_network, from.no_egress) {
+                (true, _) => Network::Host,
+                (false, true) => Network::Internal,
+                (false, false) => Network::Bridge,
+            };
             let settings = Docker { image: Some(image.clone()), network, ..Docker::default() };
             let dock = Dock::open(&place, &settings).await?;
             let image = dock.image(&settings.reference(major.0), tell).await?;

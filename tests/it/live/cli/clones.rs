@@ -291,15 +291,15 @@ fn image() -> Option<String> {
 fn a_clone_in_a_container_lives_until_it_is_destroyed() {
     let Some(pattern) = image() else { return };
     let user = User::new();
-    for (name, more) in [("bridge", &[][..]), ("host", &["--host-network"][..])] {
+    for (name, more) in [("bridge", &[][..]), ("host", &["--host-network"][..]), ("inner", &["--no-egress"][..])] {
         let made = user.created(&[&["--name", name, "--image", &pattern], more].concat());
         assert_eq!(user.sql(conninfo(&made), "SELECT count(*) FROM t"), "1000");
         let phases = made["ready"]["phases"].as_array().expect("phases");
         assert!(phases.iter().any(|span| span["phase"] == "container_start"), "{made}");
     }
-    assert_eq!(user.states(), ["bridge running", "host running"]);
+    assert_eq!(user.states(), ["bridge running", "host running", "inner running"]);
     assert!(user.list()[1]["port"].is_u64());
-    let gone = user.destroy(&["bridge", "host"]);
+    let gone = user.destroy(&["bridge", "host", "inner"]);
     assert_eq!(gone.code, Some(0), "{} {}", gone.stdout, gone.stderr);
     user.assert_nothing_left();
 }

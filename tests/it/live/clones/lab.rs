@@ -185,6 +185,12 @@ impl Lab {
             .collect()
     }
 
+    /// What container engines have of the run, in words.
+    pub fn labelled(&self) -> Vec<String> {
+        let labelled = clean::remains(&self.inventory.contents()).labelled;
+        labelled.iter().map(|remaining| remaining.what.to_string()).collect()
+    }
+
     /// Takes it down, and holds that everything could be removed.
     pub async fn end(self) {
         self.cluster.down().await.expect("down");

@@ -3,6 +3,7 @@
 
 mod containers;
 mod elsewhere;
+mod encrypted;
 mod guards;
 mod lab;
 mod lives;
