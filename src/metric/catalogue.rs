@@ -17,6 +17,12 @@ pub const METRICS: &[Metric] = &[
         Neither,
         "from the start of the trial's first copy of the template until every standby streams and every setting is confirmed",
     ),
+    m(
+        "template.copy",
+        "s",
+        Lower,
+        "giving a node its data from the template; events.csv says by which snapshot driver",
+    ),
     m("failover.detect", "s", Lower, "from the measured fault until the manager confirmed the primary dead"),
     m("failover.elect", "s", Lower, "from confirmed dead until a candidate was elected"),
     m("failover.fence", "s", Lower, "from the election until the old primary was proven fenced"),

@@ -211,6 +211,12 @@ impl Lab {
             // The receiver lives as long as the trial.
             let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
         }
+        for (node, copy) in &cluster.copies {
+            ended.values.push(Value::new("template.copy", copy.took.as_secs_f64()).node(node));
+            let text = format!("its data came by `{}` in {:.1?}: {}", copy.driver, copy.took, copy.why);
+            let (elapsed, kind) = (measuring.clock.elapsed(), "template.copied");
+            let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
+        }
         for mismatch in &cluster.unconfirmed {
             ended.otherwise(Status::Invalid, mismatch.to_string());
         }

@@ -103,6 +103,11 @@ impl Scenario {
         self.nodes().iter().any(|node| node.driver.external().is_some())
     }
 
+    /// Whether any of its servers is a process of this machine.
+    pub fn has_processes(&self) -> bool {
+        self.nodes().iter().any(|node| matches!(node.driver, Driver::Process(_)))
+    }
+
     /// The scale of pgbench's tables that its loads, and those of its clones, want; absent without any.
     pub fn scale(&self) -> Option<u32> {
         let of_clones = self.clone.values().filter_map(|campaign| Some(campaign.load.as_ref()?.mix.scale()));
