@@ -91,6 +91,14 @@ pub const METRICS: &[Metric] = &[
         "failed transactions; also by SQLSTATE, `load/SQLSTATE` or `load/timeout` as subject",
     ),
     m(
+        "load.wrong",
+        "count",
+        Lower,
+        "answers of analytical joins that were not what is known of the data; also among the errors",
+    ),
+    m("load.answer.rows", "count", Neither, "rows that an analytical join came to; `load/query` as subject"),
+    m("load.answer.sum", "count", Neither, "the sum over them"),
+    m(
         "load.unfinished",
         "count",
         Lower,

@@ -200,9 +200,9 @@ fn one_load(load: &Load) -> String {
         }
     };
     let mut line = format!(
-        "{} of scale {}, {profile}, {} in {}, to {}",
+        "{}{}, {profile}, {} in {}, to {}",
         mix.collect::<Vec<_>>().join(" "),
-        load.mix.scale(),
+        load.mix.scale().map_or(String::new(), |scale| format!(" of scale {scale}")),
         counted(load.clients as usize, "client"),
         counted(load.threads as usize, "thread"),
         load.to

@@ -38,7 +38,8 @@ const MANAGER: Tagged =
     Tagged { key: "manager", kinds: "`builtin`, `none`", example: "manager = { kind = \"builtin\" }" };
 const MIX: Tagged = Tagged {
     key: "mix",
-    kinds: "`tpcb`, `simple_update`, `select_only`, `weighted`",
+    kinds: "`tpcb`, `simple_update`, `select_only`, `imdb_point`, `imdb_title`, `imdb_person`, `imdb_best`, `imdb_prefix`, \
+            `imdb_queries`, `weighted`",
     example: "mix = { kind = \"tpcb\", scale = 10 }",
 };
 const PROFILE: Tagged =

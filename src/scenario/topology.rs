@@ -110,8 +110,8 @@ impl Scenario {
 
     /// The scale of pgbench's tables that its loads, and those of its clones, want; absent without any.
     pub fn scale(&self) -> Option<u32> {
-        let of_clones = self.clone.values().filter_map(|campaign| Some(campaign.load.as_ref()?.mix.scale()));
-        self.load.values().map(|load| load.mix.scale()).chain(of_clones).max()
+        let of_clones = self.clone.values().filter_map(|campaign| campaign.load.as_ref()?.mix.scale());
+        self.load.values().filter_map(|load| load.mix.scale()).chain(of_clones).max()
     }
 
     /// The step from which outages are measured: the one marked so, or the only one there is.
