@@ -8,8 +8,8 @@ use crate::base::inventory::Id;
 use crate::clean;
 use crate::driver::docker::Limits;
 use crate::driver::{Files, Make, SERVER_PROGRAM, Server, Shutdown, Stand, Workplace};
-use crate::pg::conf;
 use crate::pg::connect::connect;
+use crate::pg::{Host, conf};
 use crate::snapshot::SnapshotDriver;
 use crate::snapshot::choose::Choice;
 use crate::snapshot::{Origin, choose::choose};
@@ -79,11 +79,27 @@ impl Template {
         F: FnOnce(Client) -> Filled,
         Filled: Future<Output = Result<(), FillError>>,
     {
-        let wanted = place.dir().join(format!("template-{name}"));
-        Template::build_at(place, (&wanted, place.dir()), name, make, fill).await?.with_origin(place, make).await
+        let fill = |client, _: Host| async { fill(client).await.map(|()| serde_json::Value::Null) };
+        Ok(Template::build_with(place, name, make, fill).await?.0)
     }
 
-    /// The template of `wants` in `store`; made as by [`Template::build`] if it is not there. `say` is told what goes on.
+    /// The same with a `fill` that is told where the server listens, too, and has something to say in the end.
+    pub async fn build_with<F, Filled>(
+        place: &Arc<Workplace>,
+        name: &str,
+        make: &Make,
+        fill: F,
+    ) -> Result<(Template, serde_json::Value), BuildError>
+    where
+        F: FnOnce(Client, Host) -> Filled,
+        Filled: Future<Output = Result<serde_json::Value, FillError>>,
+    {
+        let wanted = place.dir().join(format!("template-{name}"));
+        let (template, said) = Template::build_at(place, (&wanted, place.dir()), name, make, fill).await?;
+        Ok((template.with_origin(place, make).await?, said))
+    }
+
+    /// The template of `wants` in `store`; made as by [`Template::build_with`] if it is not there. `say` is told what goes on.
     pub async fn kept<F, Filled>(
         place: &Arc<Workplace>,
         (store, label, wants): (&Store, &str, &Wants),
@@ -92,8 +108,8 @@ impl Template {
         say: impl Fn(&str),
     ) -> Result<Template, BuildError>
     where
-        F: FnOnce(Client) -> Filled,
-        Filled: Future<Output = Result<(), FillError>>,
+        F: FnOnce(Client, Host) -> Filled,
+        Filled: Future<Output = Result<serde_json::Value, FillError>>,
     {
         let waiting = |name: &str| say(&format!("waiting for another run, which has the template {name} in hand"));
         let held = match store.find(label, wants, waiting).await? {
@@ -117,18 +133,18 @@ impl Template {
         fill: F,
     ) -> Result<Held, BuildError>
     where
-        F: FnOnce(Client) -> Filled,
-        Filled: Future<Output = Result<(), FillError>>,
+        F: FnOnce(Client, Host) -> Filled,
+        Filled: Future<Output = Result<serde_json::Value, FillError>>,
     {
         let (began, run) = (Instant::now(), place.setup.run.clone());
         let wanted = vacant.making(store, &run);
         let name = vacant.name().to_owned();
-        let made = Template::build_at(place, (&wanted, store.dir()), &name, make, fill).await?;
+        let (made, said) = Template::build_at(place, (&wanted, store.dir()), &name, make, fill).await?;
         let Home::Run(entry, dir) = &made.home else { return Err(io_at(&wanted)(std::io::Error::other("not here"))) };
         // What is renamed next is to outlive a power cut.
         let sync = Command::new("sync", SYNC_LIMIT).arg("--file-system").arg(dir);
         sync.run(&place.setup.inventory).await?;
-        let held = vacant.fill(store, dir, &run, began.elapsed())?;
+        let held = vacant.fill(store, dir, &run, began.elapsed(), said)?;
         place.setup.inventory.gone(*entry).map_err(io_at(place.setup.inventory.path()))?;
         let removed =
             || io_at(store.dir())(std::io::Error::other(format!("{name} was removed as soon as it was made")));
@@ -142,10 +158,10 @@ impl Template {
         name: &str,
         make: &Make,
         fill: F,
-    ) -> Result<Template, BuildError>
+    ) -> Result<(Template, serde_json::Value), BuildError>
     where
-        F: FnOnce(Client) -> Filled,
-        Filled: Future<Output = Result<(), FillError>>,
+        F: FnOnce(Client, Host) -> Filled,
+        Filled: Future<Output = Result<serde_json::Value, FillError>>,
     {
         let (home, dir) = if make.is_remote() {
             (Home::Remote, wanted.to_owned())
@@ -161,19 +177,45 @@ impl Template {
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
         let log = logs.join("postgresql.log");
         let server = make.server(place, name, (&template.files, log), Limits::default(), Stand::Own)?;
-        template.write(CONF, &conf::postgresql_conf(&filling(&server))).await?;
-        server.start().await.map_err(|error| BuildError::Start(Box::new(error)))?;
-        let client = connect(server.host(), &place.login("pgbench-rs fill"), CONNECT_LIMIT).await?;
-        let filled = fill(client).await.map_err(|source| BuildError::Fill { template: name.to_owned(), source });
-        let stopped = server.stop(Shutdown::Fast, STOP_LIMIT).await;
+        let filled = template.fill(place, name, &server, fill).await;
         let removed = server.remove().await;
-        filled?;
-        let stopped = stopped?;
+        let said = filled?;
         removed?;
-        if stopped.killed {
-            return Err(BuildError::Unclean { template: name.to_owned(), limit: STOP_LIMIT });
-        }
-        Ok(template)
+        Ok((template, said))
+    }
+
+    /// Starts its server, lets it be filled, and shuts it down in order; then once more with the WAL that a standby needs
+    /// to know of: one that finds `wal_level = minimal` in its control file does not start.
+    async fn fill<F, Filled>(
+        &self,
+        place: &Workplace,
+        name: &str,
+        server: &Server,
+        fill: F,
+    ) -> Result<serde_json::Value, BuildError>
+    where
+        F: FnOnce(Client, Host) -> Filled,
+        Filled: Future<Output = Result<serde_json::Value, FillError>>,
+    {
+        let start = async |settings: &[(&str, &str)]| {
+            self.write(CONF, &conf::postgresql_conf(&filling(server, settings))).await?;
+            server.start().await.map_err(|error| BuildError::Start(Box::new(error)))
+        };
+        let stop = async || {
+            let stopped = server.stop(Shutdown::Fast, STOP_LIMIT).await?;
+            let unclean = || BuildError::Unclean { template: name.to_owned(), limit: STOP_LIMIT };
+            if stopped.killed { Err(unclean()) } else { Ok(()) }
+        };
+        start(LOADING).await?;
+        let client = connect(server.host(), &place.login("pgbench-rs fill"), CONNECT_LIMIT).await?;
+        let filled = fill(client, server.host().clone()).await;
+        let filled = filled.map_err(|source| BuildError::Fill { template: name.to_owned(), source });
+        let stopped = stop().await;
+        let said = filled?;
+        stopped?;
+        start(&[]).await?;
+        stop().await?;
+        Ok(said)
     }
 
     /// The same, with the best way found in which its file system copies it. Containers copy with `cp`, as they always
@@ -264,12 +306,22 @@ impl Template {
     }
 }
 
-fn filling(server: &Server) -> Vec<(String, String)> {
+/// While nobody follows and nothing can be lost: tables that a transaction makes and fills are not logged, nothing is
+/// written twice by checkpoints, and nobody vacuums what is vacuumed in the end.
+const LOADING: &[(&str, &str)] = &[
+    ("wal_level", "minimal"),
+    ("max_wal_senders", "0"),
+    ("max_wal_size", "8GB"),
+    ("checkpoint_timeout", "1h"),
+    ("shared_buffers", "256MB"),
+    ("autovacuum", "off"),
+];
+
+fn filling(server: &Server, more: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut settings = settings::of_driver(server.host());
     // Segments that were recycled instead of removed would be copied for every node. Whole pages are written as usual:
     // the checkpoint at its end says how, and whoever clones a node goes by that until there is another.
-    for (name, value) in [("fsync", "off"), ("wal_recycle", "off")] {
-        settings.push((name.to_owned(), value.to_owned()));
-    }
+    let always = [("fsync", "off"), ("wal_recycle", "off")];
+    settings.extend(always.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     settings
 }

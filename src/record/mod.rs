@@ -136,6 +136,9 @@ pub struct Template {
     /// What it takes up on disk, if it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// What came of loading: rows, rejects, files with their hashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<serde_json::Value>,
     /// The snapshot driver of its file system; `copy` reads and writes every byte. Absent where an engine copies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,

@@ -5,6 +5,7 @@ use crate::base::Name;
 use crate::disk::OwnDisk;
 use crate::driver::Driver;
 use crate::driver::docker::Limits;
+use crate::fault::Fault;
 use crate::pg::version::Major;
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -118,7 +119,10 @@ impl Scenario {
     pub fn measured(&self) -> Option<Measured<'_>> {
         let steps = || {
             let phases = self.phase.iter().enumerate();
-            phases.flat_map(|(phase, one)| one.steps.iter().map(move |(name, step)| Measured { phase, name, step }))
+            let all = phases
+                .flat_map(|(phase, one)| one.steps.iter().map(move |(name, step)| Measured { phase, name, step }));
+            // Nobody is out of order while data comes in.
+            all.filter(|measured| !matches!(measured.step.act, Fault::Load(_)))
         };
         steps().find(|measured| measured.step.measured).or_else(|| {
             let mut all = steps();
@@ -133,6 +137,14 @@ impl Scenario {
 }
 
 impl super::Phase {
+    /// Its name and how long it lasts.
+    pub fn in_words(&self) -> String {
+        match &self.until {
+            Some(step) => format!("{} until {step} is done, for {} at most", self.name, self.lasts),
+            None => format!("{} for {}", self.name, self.lasts),
+        }
+    }
+
     /// When its steps act, in the order of time, repetitions included.
     pub fn schedule(&self) -> Vec<Due<'_>> {
         let mut schedule: Vec<Due<'_>> = Vec::new();

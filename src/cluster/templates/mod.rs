@@ -61,6 +61,8 @@ pub struct Card {
     pub took: f64,
     /// What it takes up on disk, in bytes.
     pub bytes: u64,
+    /// What came of loading: rows, rejects, files with their hashes.
+    pub loaded: serde_json::Value,
 }
 
 /// A template of the store.
@@ -286,12 +288,20 @@ impl Vacant {
 
     /// What was made in `made` is whole, on disk and without a server: from here on it is the template. None when it was
     /// removed by somebody else in the same moment.
-    pub fn fill(self, store: &Store, made: &Path, run: &str, took: Duration) -> Result<Option<Held>, StoreError> {
+    pub fn fill(
+        self,
+        store: &Store,
+        made: &Path,
+        run: &str,
+        took: Duration,
+        loaded: serde_json::Value,
+    ) -> Result<Option<Held>, StoreError> {
         let card = Card {
             wants: self.wants.clone(),
             run: run.to_owned(),
             made_at: jiff::Timestamp::now().to_string(),
             took: took.as_secs_f64(),
+            loaded,
             bytes: snapshot::blocks(made).map_err(|error| at(made)(io::Error::other(error.to_string())))?,
         };
         let dir = store.dir.join(&self.name);

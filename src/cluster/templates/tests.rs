@@ -18,7 +18,7 @@ async fn made(store: &Store, scale: u32) -> Held {
     fs::create_dir(making.join("data")).unwrap();
     fs::write(making.join("data/file"), vec![7; MB]).unwrap();
     assert!(store.list().unwrap().iter().all(|kept| kept.name != vacant.name()), "a half-made one is listed");
-    vacant.fill(store, &making, "r1", Duration::from_secs(1)).unwrap().unwrap()
+    vacant.fill(store, &making, "r1", Duration::from_secs(1), serde_json::Value::Null).unwrap().unwrap()
 }
 
 fn aged(held: &Held, days: u64) {

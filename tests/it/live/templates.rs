@@ -80,10 +80,10 @@ impl Run {
     /// The template, and whether it was made.
     async fn template(&self) -> (Template, bool) {
         let made = AtomicBool::new(false);
-        let fill = async |client: Client| {
+        let fill = async |client: Client, _| {
             made.store(true, Ordering::Relaxed);
             client.batch_execute("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)").await?;
-            Ok(())
+            Ok(serde_json::Value::Null)
         };
         let wants = self.wants();
         let kept = Template::kept(&self.place, (&self.store, "t", &wants), &fixture::make(None), fill, |_| {}).await;
@@ -200,7 +200,7 @@ async fn nodes_get_snapshots_where_the_file_system_has_them() {
 async fn a_half_made_one_goes_with_its_run_and_is_never_used() {
     let lab = Lab::new();
     let broken = lab.run("r1", &lab.work).await;
-    let fill = async |_: Client| Err("the source has an end of its own".into());
+    let fill = async |_: Client, _| Err("the source has an end of its own".into());
     let wants = broken.wants();
     let kept = Template::kept(&broken.place, (&broken.store, "t", &wants), &fixture::make(None), fill, |_| {}).await;
     assert!(kept.unwrap_err().to_string().contains("an end of its own"));
