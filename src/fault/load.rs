@@ -29,6 +29,10 @@ pub struct Load {
     pub data: String,
 }
 
+/// Writes a record whose place it gives, and flushes it with all before it: the load's own commits are not flushed until the
+/// WAL writer comes round, and what is not flushed is sent to nobody.
+const MARK: &str = "pg_logical_emit_message(true, 'pgbench-rs', 'loaded')";
+
 /// The data sets that can be loaded in a trial, and who hears what came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Sets {
@@ -86,7 +90,7 @@ impl Load {
         // Who gives it up drops it, and with it its sessions.
         let loaded = load::load(order, pending()).await.map_err(|error| failed(error.to_string()))?;
         let ended = Instant::now();
-        let end = position(&client, "pg_current_wal_flush_lsn()").await.map_err(failed)?;
+        let end = position(&client, MARK).await.map_err(failed)?;
         let lags = lags(reach, primary, end, ended).await?;
         let checkpoints = checkpoints(&client).await.map_err(failed)? - before;
         if let Some(done) = &reach.data.done {

@@ -49,7 +49,6 @@ pub struct Store {
 
 /// What is known of a template: `template.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Card {
     /// What is in it.
     pub wants: Wants,
@@ -62,6 +61,7 @@ pub struct Card {
     /// What it takes up on disk, in bytes.
     pub bytes: u64,
     /// What came of loading: rows, rejects, files with their hashes.
+    #[serde(default)]
     pub loaded: serde_json::Value,
 }
 
@@ -72,8 +72,11 @@ pub struct Kept {
     pub name: String,
     /// Its directory.
     pub dir: PathBuf,
-    /// What is known of it; absent of what is left of a removal that broke off.
+    /// What is known of it; absent of what is left of a removal that broke off, and of what another version of this
+    /// program made.
     pub card: Option<Card>,
+    /// Whether it is no template any more.
+    pub broken: bool,
     /// When it was last used.
     pub used: SystemTime,
 }
@@ -259,7 +262,8 @@ impl Store {
                 continue;
             }
             let used = fs::metadata(dir.join(CARD)).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            all.push(Kept { name, card: read(&dir), dir, used });
+            let broken = !dir.join(CARD).exists();
+            all.push(Kept { name, card: read(&dir), broken, dir, used });
         }
         all.sort_by(|a, b| (a.used, &a.name).cmp(&(b.used, &b.name)));
         Ok(all)

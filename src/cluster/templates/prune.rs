@@ -26,7 +26,7 @@ impl Store {
         let all = self.list()?;
         let mut pruned = Pruned { left: all.iter().map(bytes).sum(), ..Pruned::default() };
         for kept in all {
-            if pruned.left <= limit && kept.card.is_some() {
+            if pruned.left <= limit && !kept.broken {
                 continue;
             }
             match self.try_remove(&kept) {
