@@ -12,6 +12,8 @@ pub mod file;
 pub mod imdb;
 pub mod load;
 pub mod pgbench;
+pub mod random;
 pub mod rejects;
 pub mod source;
+pub mod synthetic;
 pub mod table;

@@ -4,6 +4,7 @@
 use super::chunk::Chunk;
 use super::imdb;
 use super::rejects::Reject;
+use super::synthetic;
 use super::table::Table;
 use serde::Serialize;
 use std::io;
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 pub enum Source {
     /// IMDb's seven files.
     Imdb(imdb::Files),
+    /// The same tables, synthetic.
+    SyntheticImdb(synthetic::source::Tables),
 }
 
 /// How much there is of a table, as far as that is known before its rows are read.
@@ -80,6 +83,7 @@ impl Source {
     pub fn name(&self) -> &'static str {
         match self {
             Source::Imdb(_) => "imdb",
+            Source::SyntheticImdb(_) => "synthetic_imdb",
         }
     }
 
@@ -87,6 +91,7 @@ impl Source {
     pub fn tables(&self) -> Vec<Table> {
         match self {
             Source::Imdb(files) => files.tables(),
+            Source::SyntheticImdb(tables) => tables.tables(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Source {
     pub fn amount(&self, table: usize) -> Amount {
         match self {
             Source::Imdb(files) => files.amount(table),
+            Source::SyntheticImdb(tables) => tables.amount(table),
         }
     }
 
@@ -103,6 +109,7 @@ impl Source {
     pub fn key(&self, table: usize) -> String {
         match self {
             Source::Imdb(files) => files.key(table),
+            Source::SyntheticImdb(tables) => tables.key(table),
         }
     }
 
@@ -111,13 +118,15 @@ impl Source {
         match self {
             // A compressed file can be read from its beginning only.
             Source::Imdb(_) => false,
+            Source::SyntheticImdb(_) => true,
         }
     }
 
     /// Opens the rows of a table, or a part of them. Blocks on files.
-    pub fn open(&self, table: usize, _part: Part) -> Result<Rows, SourceError> {
+    pub fn open(&self, table: usize, part: Part) -> Result<Rows, SourceError> {
         Ok(match self {
             Source::Imdb(files) => Rows::Imdb(Box::new(files.open_rows(table)?)),
+            Source::SyntheticImdb(tables) => Rows::SyntheticImdb(Box::new(tables.open(table, part))),
         })
     }
 
@@ -131,6 +140,7 @@ impl Source {
     ) -> Result<(), SourceError> {
         match self {
             Source::Imdb(files) => files.look(table, columns, see),
+            Source::SyntheticImdb(_) => Ok(()),
         }
     }
 }
@@ -140,6 +150,8 @@ impl Source {
 pub enum Rows {
     /// Of a file of IMDb's.
     Imdb(Box<imdb::Rows>),
+    /// Of a synthetic table.
+    SyntheticImdb(Box<synthetic::source::Rows>),
 }
 
 impl Rows {
@@ -148,6 +160,7 @@ impl Rows {
     pub fn fill(&mut self, chunk: &mut Chunk) -> Result<bool, SourceError> {
         match self {
             Rows::Imdb(rows) => rows.fill(chunk),
+            Rows::SyntheticImdb(rows) => Ok(rows.fill(chunk)),
         }
     }
 
@@ -155,6 +168,7 @@ impl Rows {
     pub fn rejected(&mut self) -> Vec<Reject> {
         match self {
             Rows::Imdb(rows) => rows.rejected(),
+            Rows::SyntheticImdb(_) => Vec::new(),
         }
     }
 
@@ -162,6 +176,7 @@ impl Rows {
     pub fn position(&self) -> u64 {
         match self {
             Rows::Imdb(rows) => rows.position(),
+            Rows::SyntheticImdb(_) => 0,
         }
     }
 
@@ -169,6 +184,7 @@ impl Rows {
     pub fn digest(self) -> Option<Digest> {
         match self {
             Rows::Imdb(rows) => Some(rows.digest()),
+            Rows::SyntheticImdb(_) => None,
         }
     }
 }

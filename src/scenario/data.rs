@@ -5,8 +5,9 @@ use crate::base::Name;
 use crate::etl::imdb::{Files, Schema};
 use crate::etl::load::{Indexes, Settings};
 use crate::etl::source::{Source, SourceError};
+use crate::etl::synthetic::{Synthetic, Which, source::Tables};
 use crate::fault::Fault;
-use crate::workload::queries::Answer;
+use crate::workload::queries::{self, Answer};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ use std::path::PathBuf;
 pub enum Data {
     /// IMDb's seven files.
     Imdb(ImdbFiles),
+    /// The same tables, synthetic.
+    SyntheticImdb(SyntheticImdb),
 }
 
 /// IMDb's seven files, which the user has.
@@ -32,11 +35,35 @@ pub struct ImdbFiles {
     pub load: Settings,
 }
 
+/// The tables of IMDb at any size, with nothing of its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyntheticImdb {
+    /// Its size; 1 is IMDb's of February 2026.
+    pub scale: f64,
+    /// Seed of everything in it.
+    #[serde(default)]
+    pub seed: u64,
+    /// Which types the columns have.
+    #[serde(default)]
+    pub schema: Schema,
+    /// How they are loaded.
+    #[serde(default)]
+    pub load: Settings,
+}
+
+impl SyntheticImdb {
+    fn of(&self) -> Synthetic {
+        Synthetic { scale: self.scale, seed: self.seed }
+    }
+}
+
 impl Data {
     /// Opens the source of its rows.
     pub fn source(&self) -> Result<Source, SourceError> {
         match self {
             Data::Imdb(files) => Files::open(&files.from, files.schema).map(Source::Imdb),
+            Data::SyntheticImdb(data) => Ok(Source::SyntheticImdb(Tables::new(data.of(), data.schema))),
         }
     }
 
@@ -44,6 +71,7 @@ impl Data {
     pub fn settings(&self) -> &Settings {
         match self {
             Data::Imdb(files) => &files.load,
+            Data::SyntheticImdb(data) => &data.load,
         }
     }
 
@@ -51,6 +79,7 @@ impl Data {
     pub fn imdb(&self) -> Option<Schema> {
         match self {
             Data::Imdb(files) => Some(files.schema),
+            Data::SyntheticImdb(data) => Some(data.schema),
         }
     }
 
@@ -58,6 +87,7 @@ impl Data {
     pub fn counted(&self) -> Option<(u64, u64)> {
         match self {
             Data::Imdb(_) => None,
+            Data::SyntheticImdb(data) => Some((data.of().rows(Which::Titles), data.of().rows(Which::Names))),
         }
     }
 
@@ -65,6 +95,7 @@ impl Data {
     pub fn answers(&self) -> Option<Vec<Answer>> {
         match self {
             Data::Imdb(_) => None,
+            Data::SyntheticImdb(data) => queries::answers(data.scale, data.seed),
         }
     }
 
@@ -72,6 +103,9 @@ impl Data {
     pub fn describe(&self) -> String {
         let what = match self {
             Data::Imdb(files) => format!("IMDb's files in {} ({} columns)", files.from.display(), files.schema),
+            Data::SyntheticImdb(data) => {
+                format!("synthetic IMDb of scale {}, seed {} ({} columns)", data.scale, data.seed, data.schema)
+            }
         };
         let settings = self.settings();
         let indexes = match settings.indexes {

@@ -43,7 +43,8 @@ const MIX: Tagged = Tagged {
     example: "mix = { kind = \"tpcb\", scale = 10 }",
 };
 /// Its key is the data set's name.
-const DATA: Tagged = Tagged { key: "", kinds: "`imdb`", example: "kind = \"imdb\"` with `from = \"DIR\"" };
+const DATA: Tagged =
+    Tagged { key: "", kinds: "`imdb`, `synthetic_imdb`", example: "kind = \"synthetic_imdb\"` with `scale = 0.001" };
 const PROFILE: Tagged =
     Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
 const MODE: Tagged =

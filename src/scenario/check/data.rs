@@ -3,9 +3,10 @@
 use super::{Findings, Part};
 use crate::etl::imdb::Schema;
 use crate::etl::load::Indexes;
+use crate::etl::synthetic::SCALES;
 use crate::fault::Fault;
 use crate::scenario::near::did_you_mean;
-use crate::scenario::{Phase, Scenario};
+use crate::scenario::{Data, Phase, Scenario};
 
 pub(super) fn data(scenario: &Scenario, findings: &mut Findings) {
     for (name, data) in &scenario.data {
@@ -13,6 +14,12 @@ pub(super) fn data(scenario: &Scenario, findings: &mut Findings) {
         let load = ["data", name, "load"];
         if data.settings().streams == Some(0) || data.settings().streams_per_table == 0 {
             findings.key(&load, "nothing comes by 0 streams", "write 1 or more");
+        }
+        if let Data::SyntheticImdb(of) = data
+            && !SCALES.contains(&of.scale)
+        {
+            let hint = format!("write one from {} to {}; 1 is IMDb's size", SCALES.start(), SCALES.end());
+            findings.value(&["data", name, "scale"], format!("a scale of {} cannot be made", of.scale), hint);
         }
         if scenario.is_external() {
             let hint = "load it with `pgbench-rs load --to …`, and leave it out here";
