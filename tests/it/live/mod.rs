@@ -19,4 +19,5 @@ mod remote;
 mod sampling;
 mod servers;
 mod snapshots;
+mod templates;
 mod versions;
