@@ -4,7 +4,9 @@
 use super::chunk::Chunk;
 use super::imdb;
 use super::rejects::Reject;
+use super::synthetic;
 use super::table::Table;
+use super::tables;
 use serde::Serialize;
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +16,10 @@ use std::path::PathBuf;
 pub enum Source {
     /// IMDb's seven files.
     Imdb(imdb::Files),
+    /// The same tables, synthetic.
+    SyntheticImdb(synthetic::source::Tables),
+    /// Tables of the user's own, synthetic.
+    Tables(tables::Tables),
 }
 
 /// How much there is of a table, as far as that is known before its rows are read.
@@ -80,6 +86,8 @@ impl Source {
     pub fn name(&self) -> &'static str {
         match self {
             Source::Imdb(_) => "imdb",
+            Source::SyntheticImdb(_) => "synthetic_imdb",
+            Source::Tables(_) => "tables",
         }
     }
 
@@ -87,6 +95,17 @@ impl Source {
     pub fn tables(&self) -> Vec<Table> {
         match self {
             Source::Imdb(files) => files.tables(),
+            Source::SyntheticImdb(tables) => tables.tables(),
+            Source::Tables(tables) => tables.tables(),
+        }
+    }
+
+    /// What is to be said of its tables to whoever finds them, and becomes their comment: that rows are synthetic.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Source::Imdb(_) => None,
+            Source::SyntheticImdb(tables) => Some(tables.note()),
+            Source::Tables(tables) => Some(tables.note()),
         }
     }
 
@@ -94,6 +113,8 @@ impl Source {
     pub fn amount(&self, table: usize) -> Amount {
         match self {
             Source::Imdb(files) => files.amount(table),
+            Source::SyntheticImdb(tables) => tables.amount(table),
+            Source::Tables(tables) => tables.amount(table),
         }
     }
 
@@ -103,6 +124,8 @@ impl Source {
     pub fn key(&self, table: usize) -> String {
         match self {
             Source::Imdb(files) => files.key(table),
+            Source::SyntheticImdb(tables) => tables.key(table),
+            Source::Tables(tables) => tables.key(table),
         }
     }
 
@@ -111,13 +134,16 @@ impl Source {
         match self {
             // A compressed file can be read from its beginning only.
             Source::Imdb(_) => false,
+            Source::SyntheticImdb(_) | Source::Tables(_) => true,
         }
     }
 
     /// Opens the rows of a table, or a part of them. Blocks on files.
-    pub fn open(&self, table: usize, _part: Part) -> Result<Rows, SourceError> {
+    pub fn open(&self, table: usize, part: Part) -> Result<Rows, SourceError> {
         Ok(match self {
             Source::Imdb(files) => Rows::Imdb(Box::new(files.open_rows(table)?)),
+            Source::SyntheticImdb(tables) => Rows::SyntheticImdb(Box::new(tables.open(table, part))),
+            Source::Tables(tables) => Rows::Tables(Box::new(tables.open(table, part))),
         })
     }
 
@@ -131,6 +157,7 @@ impl Source {
     ) -> Result<(), SourceError> {
         match self {
             Source::Imdb(files) => files.look(table, columns, see),
+            Source::SyntheticImdb(_) | Source::Tables(_) => Ok(()),
         }
     }
 }
@@ -140,6 +167,10 @@ impl Source {
 pub enum Rows {
     /// Of a file of IMDb's.
     Imdb(Box<imdb::Rows>),
+    /// Of a synthetic table.
+    SyntheticImdb(Box<synthetic::source::Rows>),
+    /// Of a user's own synthetic table.
+    Tables(Box<tables::Rows>),
 }
 
 impl Rows {
@@ -148,6 +179,8 @@ impl Rows {
     pub fn fill(&mut self, chunk: &mut Chunk) -> Result<bool, SourceError> {
         match self {
             Rows::Imdb(rows) => rows.fill(chunk),
+            Rows::SyntheticImdb(rows) => Ok(rows.fill(chunk)),
+            Rows::Tables(rows) => Ok(rows.fill(chunk)),
         }
     }
 
@@ -155,6 +188,7 @@ impl Rows {
     pub fn rejected(&mut self) -> Vec<Reject> {
         match self {
             Rows::Imdb(rows) => rows.rejected(),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => Vec::new(),
         }
     }
 
@@ -162,6 +196,7 @@ impl Rows {
     pub fn position(&self) -> u64 {
         match self {
             Rows::Imdb(rows) => rows.position(),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => 0,
         }
     }
 
@@ -169,6 +204,7 @@ impl Rows {
     pub fn digest(self) -> Option<Digest> {
         match self {
             Rows::Imdb(rows) => Some(rows.digest()),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => None,
         }
     }
 }
