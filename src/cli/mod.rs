@@ -7,6 +7,7 @@ mod completions;
 mod doctor;
 mod export;
 mod list;
+mod load;
 mod new;
 mod plan;
 mod report;
@@ -56,6 +57,7 @@ enum Command {
     Export(export::Export),
     Clean(clean::Clean),
     Clone(clone::Clone),
+    Load(load::Load),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     /// Ends the servers of a run whose harness died; started by `run` itself
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
+        Command::Load(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Watchdog { inventory } => Ok(crate::clean::watchdog::main(&inventory)),
