@@ -13,6 +13,7 @@ mod plan;
 mod report;
 mod run;
 mod source;
+mod template;
 
 use crate::base::mask::mask;
 use crate::driver::start::whole;
@@ -58,6 +59,7 @@ enum Command {
     Clean(clean::Clean),
     Clone(clone::Clone),
     Load(load::Load),
+    Template(template::Template),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     /// Ends the servers of a run whose harness died; started by `run` itself
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Load(command) => command.run(),
+        Command::Template(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Watchdog { inventory } => Ok(crate::clean::watchdog::main(&inventory)),

@@ -34,6 +34,7 @@ impl Lab {
             }],
             settings: Default::default(),
             absent: Default::default(),
+            templates: Vec::new(),
             accounting: Default::default(),
             plan: serde_json::to_value(&plan).unwrap(),
             result: None,

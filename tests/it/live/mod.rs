@@ -20,4 +20,5 @@ mod remote;
 mod sampling;
 mod servers;
 mod snapshots;
+mod templates;
 mod versions;
