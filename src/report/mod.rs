@@ -4,6 +4,7 @@
 mod answer;
 mod caveats;
 mod clones;
+pub mod compare;
 pub mod export;
 mod figures;
 mod humane;

@@ -147,7 +147,12 @@ mod tests {
             let paired = ratio::paired(&pairs).unwrap();
             near("paired", &three(paired), &list(&set["paired"]), 1e-9);
             near("unpaired", &three(ratio::unpaired(&a, &b).unwrap()), &list(&set["unpaired"]), 1e-9);
-            near("detectable", &[paired.detectable(0.0).unwrap().ln()], &[set["detectable"].as_f64().unwrap().ln()], 1e-3);
+            near(
+                "detectable",
+                &[paired.detectable(0.0).unwrap().ln()],
+                &[set["detectable"].as_f64().unwrap().ln()],
+                1e-3,
+            );
             let interval = median_interval(&a).unwrap();
             let ours = [median(&a).unwrap(), interval.low, interval.high, interval.coverage];
             near("median", &ours, &list(&set["median"]), 1e-12);
