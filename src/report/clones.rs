@@ -6,7 +6,7 @@ use super::terminal::{cell, row};
 use std::collections::BTreeSet;
 
 /// Parts of a clone's life, in the order in which they come.
-const PARTS: [(&str, &str); 18] = [
+pub(super) const PARTS: [(&str, &str); 18] = [
     ("base cooked", "clone.cook"),
     ("look", "clone.look"),
     ("checkpoint", "clone.checkpoint"),

@@ -4,6 +4,7 @@
 pub mod differ;
 mod show;
 
+pub(super) use show::{factor, remark};
 pub use show::{markdown, terminal};
 
 use super::figures::{by_number, is_harm, phase_of};
