@@ -16,7 +16,7 @@ pub(super) fn html(summary: &Summary) -> Option<String> {
     let parts: Vec<(usize, &str)> = parts().map(|(i, (label, _))| (i, label)).collect();
     let present = |part: usize| bars.iter().any(|bar| bar.parts.iter().any(|(i, _)| *i == part));
     let legend: String = parts.iter().filter(|(i, _)| present(*i)).fold(String::new(), |mut out, (i, label)| {
-        let _ = write!(out, "<li><i class=\"part{}\"></i>{label}</li>", i % 12);
+        let _ = write!(out, "<li><i class=\"part{}\"></i>{label}</li>", colour(*i));
         out
     });
     let drawn: String = bars.iter().map(|bar| bar.html(longest)).collect();
@@ -35,6 +35,12 @@ pub(super) fn html(summary: &Summary) -> Option<String> {
 
 fn parts() -> impl Iterator<Item = (usize, (&'static str, &'static str))> {
     PARTS.into_iter().filter(|(_, metric)| !AFTERWARDS.contains(metric)).enumerate()
+}
+
+/// Which of twelve colours a part has; those that are seen together differ.
+fn colour(part: usize) -> usize {
+    const COLOURS: [usize; 13] = [0, 1, 8, 3, 2, 11, 6, 7, 10, 9, 5, 4, 8];
+    COLOURS.get(part).copied().unwrap_or(0)
 }
 
 struct Bar<'a> {
@@ -77,7 +83,7 @@ impl Bar<'_> {
             let _ = write!(
                 out,
                 "<i class=\"part{}\" style=\"width:{:.2}%\" title=\"{label}: {value}\">{inside}</i>",
-                i % 12,
+                colour(*i),
                 share(*seconds)
             );
             out

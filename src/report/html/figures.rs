@@ -7,53 +7,89 @@ use super::super::statistics::verdict::Verdict;
 use super::super::{Summary, terminal::rows};
 use super::{escape, table};
 
-/// The verdicts of comparisons, with what must be said beside them.
+/// The verdicts of comparisons, with what must be said beside them. Of one run: a table for each metric, in which every
+/// variant stands against the same one. Of two: a table for each variant that both have.
 pub(super) fn verdicts(comparisons: &[Comparison]) -> String {
-    let blocks = comparisons.iter().map(|comparison| {
-        let (a, b) = (&comparison.a, &comparison.b);
-        let title = if comparison.interleaved {
-            format!("{} <span class=\"against\">against</span> {}", escape(&b.variant), escape(&a.variant))
-        } else {
-            format!(
-                "{}: {} <span class=\"against\">against</span> {}",
-                escape(&b.variant),
-                escape(&b.run_id),
-                escape(&a.run_id)
-            )
-        };
-        let rows: Vec<_> = comparison.verdicts.iter().map(|row| verdict(row, comparison.margin)).collect();
-        let heads = ["metric", "A", "B", "B / A (95 %)", "verdict", "what that leaves open"].map(ToOwned::to_owned);
-        let differences: String = comparison
-            .differences
-            .iter()
-            .map(|d| format!("<li><b>{}</b>: {} in A, {} in B</li>", escape(&d.what), escape(&d.a), escape(&d.b)))
-            .collect();
-        let differences = match comparison.differences.len() {
-            0 => String::new(),
-            n => format!("<details><summary>{n} differences besides</summary><ul>{differences}</ul></details>"),
-        };
-        format!("<h3>{title}</h3>\n{}{differences}", table("verdicts", &heads, &rows))
-    });
-    let blocks: String = blocks.collect();
-    let margin = comparisons.first().map_or(0.0, |comparison| comparison.margin);
-    let order = if comparisons.iter().all(|comparison| comparison.interleaved) {
-        "Trials of all variants were interleaved and are compared within their rounds."
+    let Some(first) = comparisons.first() else { return String::new() };
+    let (tables, order) = if first.interleaved {
+        let order = "Trials of all variants were interleaved and are compared within their rounds.";
+        (by_metric(comparisons), order)
     } else {
-        "The runs were not interleaved: whatever changed on the machine between them is in the ratio, and not in its interval."
+        let order = "The runs were not interleaved: whatever changed on the machine between them is in the ratio, and \
+                     not in its interval.";
+        (by_variant(comparisons), order)
     };
     format!(
-        "{blocks}<p class=\"note\">A and B: medians, [trials]. B / A: ratio of geometric means, with the interval that \
+        "{tables}<p class=\"note\">A and B: medians, [trials]. B / A: ratio of geometric means, with the interval that \
          holds it with 95 % (Student's <i>t</i> on logarithms). <b>Same</b>: the whole interval lies within {} either \
          way; <b>better</b>, <b>worse</b>: the whole of it lies beyond. {order}</p>",
-        percent(margin)
+        percent(first.margin)
     )
 }
 
-fn verdict(row: &Row, margin: f64) -> (String, Vec<String>) {
-    let side = |value: Option<f64>, trials: usize| match value {
-        Some(value) => format!("{} <small>[{trials}]</small>", escape(&number(&row.unit, value))),
-        None => "not known".to_owned(),
-    };
+const HEADS: [&str; 3] = ["B / A (95 %)", "verdict", "what that leaves open"];
+
+fn by_metric(comparisons: &[Comparison]) -> String {
+    let metrics = comparisons[0].verdicts.iter().enumerate();
+    let tables = metrics.map(|(i, metric)| {
+        let of_a = side("A", &metric.unit, metric.a, metric.a_trials);
+        let baseline = (escape(&comparisons[0].a.variant), vec![of_a, String::new(), String::new(), String::new()]);
+        let rows = comparisons.iter().map(|comparison| {
+            let row = &comparison.verdicts[i];
+            let mut cells = vec![side("B", &row.unit, row.b, row.b_trials)];
+            cells.extend(verdict(row, comparison.margin));
+            (escape(&comparison.b.variant), cells)
+        });
+        let rows: Vec<_> = std::iter::once(baseline).chain(rows).collect();
+        let heads: Vec<String> = ["variant; A first", "median"].into_iter().chain(HEADS).map(Into::into).collect();
+        format!("<h3>{}</h3>\n{}", name(metric), table("verdicts", &heads, &rows))
+    });
+    tables.collect()
+}
+
+fn by_variant(comparisons: &[Comparison]) -> String {
+    let tables = comparisons.iter().map(|comparison| {
+        let (a, b) = (&comparison.a, &comparison.b);
+        let rows = comparison.verdicts.iter().map(|row| {
+            let mut cells = vec![side("A", &row.unit, row.a, row.a_trials), side("B", &row.unit, row.b, row.b_trials)];
+            cells.extend(verdict(row, comparison.margin));
+            (name(row), cells)
+        });
+        let heads: Vec<String> = ["metric", "A", "B"].into_iter().chain(HEADS).map(Into::into).collect();
+        let [variant, from, to] = [&b.variant, &a.run_id, &b.run_id].map(|text| escape(text));
+        let title = format!("<h3>{variant}: {to} <span class=\"against\">against</span> {from}</h3>");
+        format!("{title}\n{}{}", table("verdicts", &heads, &rows.collect::<Vec<_>>()), differences(comparison))
+    });
+    tables.collect()
+}
+
+fn differences(comparison: &Comparison) -> String {
+    let items: String = comparison
+        .differences
+        .iter()
+        .map(|d| format!("<li><b>{}</b>: {} in A, {} in B</li>", escape(&d.what), escape(&d.a), escape(&d.b)))
+        .collect();
+    match comparison.differences.len() {
+        0 => String::new(),
+        n => format!("<details><summary>{n} differences besides</summary><ul>{items}</ul></details>"),
+    }
+}
+
+fn name(row: &Row) -> String {
+    format!("{}{}", escape(&row.metric), escape(&in_phase(row.phase.as_deref())))
+}
+
+fn side(of: &str, unit: &str, value: Option<f64>, trials: usize) -> String {
+    match value {
+        Some(value) => {
+            format!("<span class=\"of\">{of} </span>{} <small>[{trials}]</small>", escape(&number(unit, value)))
+        }
+        None => format!("<span class=\"of\">{of} </span>not known"),
+    }
+}
+
+/// Ratio, verdict, and what must be said besides.
+fn verdict(row: &Row, margin: f64) -> [String; 3] {
     let ratio = match (row.ratio, row.happened) {
         (Some(ratio), _) => format!(
             "{} <small>({}–{})</small>{}",
@@ -73,9 +109,7 @@ fn verdict(row: &Row, margin: f64) -> (String, Vec<String>) {
         Some(Verdict::CannotTell) | None => ("unknown", "? cannot tell"),
     };
     let badge = format!("<span class=\"badge {class}\">{name}</span>");
-    let open = remark(row, margin).map_or_else(String::new, |remark| escape(&remark));
-    let label = format!("{}{}", escape(&row.metric), escape(&in_phase(row.phase.as_deref())));
-    (label, vec![side(row.a, row.a_trials), side(row.b, row.b_trials), ratio, badge, open])
+    [ratio, badge, remark(row, margin).map_or_else(String::new, |remark| escape(&remark))]
 }
 
 /// The interval drawn: a line from half to double, the margin shaded, out of which an arrow says that it goes on.

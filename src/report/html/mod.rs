@@ -139,7 +139,8 @@ impl Chapter<'_> {
     fn answer(&self) -> String {
         let lines = self.summary.variants.iter().map(|variant| {
             let name = if self.summary.variants.len() > 1 {
-                format!("<dt>{}</dt>", escape(&variant.variant))
+                // A long name may be broken between its levels.
+                format!("<dt>{}</dt>", escape(&variant.variant).replace(',', ",<wbr>"))
             } else {
                 String::new()
             };

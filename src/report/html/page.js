@@ -34,13 +34,27 @@
   const resize = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       const u = live.find((one) => one.root.parentNode === target);
-      if (u && target.clientWidth > 0 && u.width !== target.clientWidth) u.setSize({ width: target.clientWidth, height: u.height });
+      const fit = () => { if (live.includes(u)) u.setSize({ width: target.clientWidth, height: u.height }); };
+      if (u && target.clientWidth > 0 && u.width !== target.clientWidth) requestAnimationFrame(fit);
     }
   });
 
   const axis = (more) => ({
     stroke: css("--soft"), font: "12px system-ui, sans-serif",
     grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1, size: 4 }, ...more,
+  });
+
+  // On a logarithmic axis whole powers of ten, and where these are few their doubles and fives.
+  const decades = (u, splits) => {
+    const { min, max } = u.scales.y;
+    const whole = splits.filter((v) => Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9);
+    const leads = whole.filter((v) => v >= min && v <= max).length > 2 ? [1] : [1, 2, 5];
+    return splits.map((v) => (leads.includes(Math.round(v / 10 ** Math.floor(Math.log10(v) + 1e-9))) ? v : null));
+  };
+  const valueAxis = (format, log, bytes) => axis({
+    values: (u, splits) => splits.map((v) => (v == null ? "" : format(v))), size: 74,
+    ...(bytes ? { incrs: Array.from({ length: 40 }, (_, i) => 2 ** i) } : {}),
+    ...(log ? { filter: decades, grid: { stroke: css("--line"), width: 1, filter: decades }, ticks: { stroke: css("--line"), width: 1, size: 4, filter: decades } } : {}),
   });
 
   // Phases as bands and events as lines, under and over the series.
@@ -87,6 +101,12 @@
       }
     });
     ctx.restore();
+  };
+
+  // A value between gaps has no line: it is shown as a point.
+  const alone = (u, si) => {
+    const values = u.data[si];
+    return values.flatMap((v, i) => (v != null && values[i - 1] == null && values[i + 1] == null ? [i] : []));
   };
 
   // Arrow keys move the cursor of all plots that are joined, Escape shows everything again.
@@ -136,6 +156,8 @@
     return details;
   };
 
+  const filled = (colours) => ({ markers: { width: 0, fill: (u, i) => (i ? colours[i - 1] : "transparent") } });
+
   const seconds = (v) => `${+v.toFixed(3)} s`;
 
   function timelinePlot(trial, plot, place, index, first, whole) {
@@ -146,6 +168,14 @@
     const values = plot.series.map((line) => (plot.log ? line.values.map((v) => (v > 0 ? v : null)) : line.values));
     const colours = plot.series.map((_, i) => colour(i));
     const dashes = plot.series.map(() => false);
+    // What happened where the cursor is.
+    const said = make("p", { className: "near", ariaLive: "polite", textContent: "Numbered lines are events: point at one to read it." });
+    const near = (u) => {
+      if (u.cursor.left < 0) return;
+      const at = u.posToVal(u.cursor.left, "x"), reach = (8 * (u.scales.x.max - u.scales.x.min)) / u.over.clientWidth;
+      const here = trial.events.map((event, i) => [event, i]).filter(([event]) => Math.abs(event[0] - at) < reach);
+      said.textContent = here.map(([[when, kind, , what], i]) => `${i + 1} · ${seconds(when)} · ${kind}: ${what}`).join("\n") || "\u00a0";
+    };
     const u = draw(holder, {
       height: 190,
       padding: [14, 10, 0, 0],
@@ -155,18 +185,20 @@
       },
       cursor: { sync: { key: `run-${index}`, scales: ["x", null] }, drag: { x: true, y: false }, points: { size: 6 } },
       series: [{ label: "time", value: known(seconds) }, ...plot.series.map((line, i) => ({
-        label: line.name, stroke: colours[i], width: 1.5, value: known(format), points: { show: line.values.filter((v) => v != null).length < 3 },
+        label: line.name, stroke: colours[i], width: 1.5, value: known(format), points: { show: true, size: 4, fill: colours[i], filter: alone },
       }))],
       axes: [
         axis({ values: (u, splits) => splits.map((v) => `${+v.toFixed(3)} s`), size: 30 }),
-        axis({ values: (u, splits) => splits.map((v) => (v == null ? "" : format(v))), size: 74 }),
+        valueAxis(format, plot.log, plot.unit === "bytes/s"),
       ],
-      hooks: { drawClear: [bands(trial, first)], draw: [marks(trial, first)] },
+      legend: filled(colours),
+      hooks: { drawClear: [bands(trial, first)], draw: [marks(trial, first)], setCursor: first ? [near] : [] },
     }, [plot.x, ...values], plot.title, whole);
     const rows = () => plot.x.map((x, i) => [seconds(x), ...plot.series.map((line) => (line.values[i] == null ? "–" : format(line.values[i])))])
       .filter((row) => row.slice(1).some((cell) => cell !== "–"));
     place.append(make("div", { className: "under" }, table("As a table", ["time", ...plot.series.map((line) => line.name)], rows),
       save(u, plot.title, colours, dashes, format, (v) => `${+v.toFixed(3)} s`), plot.note ? make("small", { textContent: plot.note }) : ""));
+    if (first && trial.events.length) holder.after(said);
   }
 
   function eventsTable(trial) {
@@ -190,12 +222,12 @@
       place.replaceChildren();
       if (trial.events.length) place.append(make("div", { className: "under" }, eventsTable(trial)));
       if (!trial.plots.length) place.append(make("p", { className: "note", textContent: "Nothing was sampled in this trial." }));
-      const whole = { min: 0, max: trial.end };
+      const whole = { min: trial.begin, max: trial.end };
       trial.plots.forEach((plot, i) => timelinePlot(trial, plot, place, index, i === 0, whole));
     };
     choice.addEventListener("change", () => { forget(place); show(); });
     section.append(make("p", { className: "choose" }, make("label", { htmlFor: choice.id, textContent: "Trial" }), choice,
-      make("small", { textContent: "Drag to zoom, double-click (or Escape) for everything; arrow keys move the cursor. Numbered lines are the events." })), place);
+      make("small", { textContent: "Drag to zoom, double-click (or Escape) for everything; arrow keys move the cursor." })), place);
     show();
     return () => { forget(place); show(); };
   }
@@ -221,8 +253,9 @@
         }))],
         axes: [
           axis({ splits: () => NINES.map(([at]) => at), values: (u, splits) => splits.map(ninesText), size: 30 }),
-          axis({ values: (u, splits) => splits.map((v) => (v == null ? "" : text.s(v))), size: 74 }),
+          valueAxis(text.s, true, false),
         ],
+        legend: filled(colours),
       }, [run.quantiles, ...curves.map((curve) => curve.values)], "How long clients waited", { min: 0, max: 4 });
       const button = save(u, "Response time", colours, dashes, text.s, ninesText);
       holder.after(make("div", { className: "under", id: `latency-save-${index}` }, button));

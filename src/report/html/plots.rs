@@ -11,6 +11,8 @@ pub(super) struct TrialPlots {
     variant: String,
     trial: u32,
     status: &'static str,
+    /// Where the plots begin: with the first phase, or half a second before it.
+    begin: f64,
     end: f64,
     phases: Vec<(String, f64, f64)>,
     /// When, kind, node, text.
@@ -68,15 +70,18 @@ fn timeline(record: &Record, trial: &TrialRow, series: &Series, budget: usize) -
         let node = event.node.clone().unwrap_or_default();
         (thousandths(event.elapsed_ms / 1000.0), event.kind.clone(), node, event.text.clone())
     });
+    let phases = phases(&events, end);
+    let begin = phases.first().map_or(0.0, |(_, from, _)| thousandths((from - 0.5).max(0.0)));
     TrialPlots {
         variant: trial.variant.clone(),
         trial: trial.trial,
         status: trial.status.name(),
+        begin,
         end: thousandths(end),
-        phases: phases(&events, end),
+        phases,
         events: shown.collect(),
         more: dated.len().saturating_sub(EVENTS),
-        plots: plots(series, end, budget),
+        plots: plots(series, (begin, end), budget),
     }
 }
 
@@ -92,11 +97,13 @@ fn phases(events: &[&EventRow], end: f64) -> Vec<(String, f64, f64)> {
     phases.collect()
 }
 
-fn plots(series: &Series, end: f64, budget: usize) -> Vec<Plot> {
+fn plots(series: &Series, shown: (f64, f64), budget: usize) -> Vec<Plot> {
     let kinds = [
         (Kind::Throughput, "Throughput", "1/s", false),
+        (Kind::Ledger, "Writes that the ledger had acknowledged", "1/s", false),
         (Kind::Response, "Response time, from the intended instant", "s", true),
-        (Kind::Lag, "Lag by target", "s", true),
+        (Kind::Lag, "Lag by target: from commit to visible", "s", true),
+        (Kind::Replay, "Lag by target: replay_lag of pg_stat_replication", "s", true),
         (Kind::Waits, "Active sessions of the primary, by what they wait for", "count", false),
         (Kind::Wal, "WAL written", "bytes/s", false),
         (Kind::Cpu, "Processors used by containers", "count", false),
@@ -108,7 +115,7 @@ fn plots(series: &Series, end: f64, budget: usize) -> Vec<Plot> {
             .filter(|((of, _), _)| *of == kind)
             .map(|((_, name), values)| (name.as_str(), values))
             .collect();
-        (!of.is_empty()).then(|| plot(&of, title, unit, log, end, (each / of.len()).max(LEAST)))
+        (!of.is_empty()).then(|| plot(&of, title, unit, log, shown, (each / of.len()).max(LEAST)))
     });
     plots.collect()
 }
@@ -120,18 +127,19 @@ fn plot(
     title: &'static str,
     unit: &'static str,
     log: bool,
-    end: f64,
+    (begin, end): (f64, f64),
     most: usize,
 ) -> Plot {
-    let instants: Vec<i64> =
-        of.values().flat_map(|values| values.iter().map(|(at, _)| *at)).collect::<BTreeSet<_>>().into_iter().collect();
+    let from = (begin * 1000.0) as i64;
+    let instants = of.values().flat_map(|values| values.iter().map(|(at, _)| *at)).filter(|at| *at >= from);
+    let instants: Vec<i64> = instants.collect::<BTreeSet<_>>().into_iter().collect();
     let width = instants.len().div_ceil(most).max(1);
     let chunks: Vec<&[i64]> = instants.chunks(width).collect();
     let mut x: Vec<f64> = chunks.iter().map(|chunk| chunk[0] as f64 / 1000.0).collect();
     let mut series: Vec<Line> = of
         .iter()
         .map(|(name, values)| {
-            let mut values = values.iter().peekable();
+            let mut values = values.iter().skip_while(|(at, _)| *at < from).peekable();
             let points = chunks.iter().map(|chunk| {
                 let last = chunk[chunk.len() - 1];
                 let mut within = Vec::new();
@@ -147,8 +155,8 @@ fn plot(
         })
         .collect();
     // All plots of a trial show the same stretch of time.
-    if x.first().is_some_and(|first| *first > 0.0) {
-        x.insert(0, 0.0);
+    if x.first().is_some_and(|first| *first > begin) {
+        x.insert(0, begin);
         series.iter_mut().for_each(|line| line.values.insert(0, None));
     }
     if x.last().is_some_and(|last| *last < end) {
@@ -177,18 +185,18 @@ mod tests {
     fn many_samples_become_one_point_and_that_is_said() {
         let values: Vec<(i64, f64)> = (1..=1000).map(|i| (i * 1000, if i == 500 { 9.0 } else { 1.0 })).collect();
         let of = BTreeMap::from([("p99", &values)]);
-        let worst = plot(&of, "Response", "s", true, 1001.0, 100);
+        let worst = plot(&of, "Response", "s", true, (0.0, 1001.0), 100);
         assert_eq!(worst.note.as_deref(), Some("each point is the worst of 10 samples"));
         assert_eq!((worst.x.len(), worst.x[0], worst.x[101]), (102, 0.0, 1001.0));
         assert_eq!(worst.series[0].values.iter().flatten().copied().fold(0.0, f64::max), 9.0);
-        let mean = plot(&of, "WAL", "bytes/s", false, 1000.0, 100);
+        let mean = plot(&of, "WAL", "bytes/s", false, (0.0, 1000.0), 100);
         assert_eq!(mean.series[0].values.iter().flatten().copied().fold(0.0, f64::max), 1.8);
     }
 
     #[test]
     fn series_share_instants_and_gaps_stay() {
         let (a, b) = (vec![(0, 1.0), (1000, 2.0)], vec![(1000, 3.0), (2000, 4.0)]);
-        let plot = plot(&BTreeMap::from([("a", &a), ("b", &b)]), "x", "s", false, 2.0, 100);
+        let plot = plot(&BTreeMap::from([("a", &a), ("b", &b)]), "x", "s", false, (0.0, 2.0), 100);
         assert_eq!(plot.x, [0.0, 1.0, 2.0]);
         assert_eq!(plot.series[0].values, [Some(1.0), Some(2.0), None]);
         assert_eq!(plot.series[1].values, [None, Some(3.0), Some(4.0)]);

@@ -11,12 +11,16 @@ use std::path::Path;
 /// A plot that a series belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
-    /// Transactions, errors and acknowledged writes a second.
+    /// Transactions and errors a second.
     Throughput,
+    /// Acknowledged writes a second.
+    Ledger,
     /// Response times of an interval, seconds.
     Response,
-    /// Commit to visible, and the replay lag that the primary knows of, seconds.
+    /// Commit to visible, seconds.
     Lag,
+    /// Replay lag that the primary knows of, seconds.
+    Replay,
     /// Active sessions of primaries by what they wait for.
     Waits,
     /// WAL written by primaries, bytes a second.
@@ -112,14 +116,14 @@ impl Trial {
                     self.gauge(Kind::Response, format!("{name} {quantile}"), slot, number(line, field));
                 }
             }
-            "ledger" => self.counter(Kind::Throughput, "ledger acknowledged".into(), at, number(line, "acked"), 1.0),
+            "ledger" => self.counter(Kind::Ledger, "acknowledged".into(), at, number(line, "acked"), 1.0),
             "lag_visible" => {
-                let name = format!("{}>{} visible", tag(line, "source"), tag(line, "node"));
+                let name = format!("{}>{}", tag(line, "source"), tag(line, "node"));
                 self.gauge(Kind::Lag, name, slot, number(line, "upper_max"));
             }
             "pg_stat_replication" => {
-                let name = format!("{} replay_lag", tag(line, "application_name"));
-                self.gauge(Kind::Lag, name, slot, number(line, "replay_lag"));
+                let name = format!("{}>{}", tag(line, "node"), tag(line, "application_name"));
+                self.gauge(Kind::Replay, name, slot, number(line, "replay_lag"));
             }
             "pg_replication" if tag(line, "role") == "primary" => {
                 self.waits.entry(at).or_default();
