@@ -12,6 +12,7 @@ mod new;
 mod plan;
 mod report;
 mod run;
+mod selftest;
 mod source;
 
 use crate::base::mask::mask;
@@ -56,6 +57,7 @@ enum Command {
     Report(report::Report),
     Compare(compare::Compare),
     Export(export::Export),
+    Selftest(selftest::Selftest),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Doctor(doctor::Doctor),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Report(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Selftest(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Doctor(command) => command.run(),

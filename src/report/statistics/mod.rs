@@ -162,6 +162,12 @@ mod tests {
             let p = verdict::fisher((t[0], t[1]), (t[2], t[3])).unwrap();
             near("fisher", &[p], &[case["p"].as_f64().unwrap()], 1e-9);
         }
+        for case in fixtures["exact"].as_array().unwrap() {
+            let of: Vec<u64> = serde_json::from_value(case["of"].clone()).unwrap();
+            let (low, high) = same::exact(of[0], of[1]).unwrap();
+            let theirs = list(&case["within"]);
+            assert!((low - theirs[0]).abs() < 1e-6 && (high - theirs[1]).abs() < 1e-6, "{of:?}: {low}, {high}");
+        }
     }
 
     #[test]

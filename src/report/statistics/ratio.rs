@@ -75,21 +75,31 @@ impl Ratio {
         Some((1.0 + margin) * (shift(self.freedom)? * self.error).exp())
     }
 
+    /// The same of `n` pairs (or trials a side), if the spread stays what it is.
+    pub fn detectable_with(&self, n: u64, margin: f64) -> Option<f64> {
+        let error = self.deviation() / (n as f64).sqrt();
+        Some((1.0 + margin) * (shift(self.sides() * (n as f64 - 1.0))? * error).exp())
+    }
+
     /// Pairs (or trials a side) with which an effect of `factor` would be found in 80 % of cases, if the spread stays
     /// what it is; none when 10,000 would not do.
     pub fn needed(&self, factor: f64) -> Option<u64> {
-        let sides = if self.paired { 1.0 } else { 2.0 };
-        let deviation = self.error * (self.freedom / sides + 1.0).sqrt();
-        let enough = |n: u64| {
-            let error = deviation / (n as f64).sqrt();
-            // Past 30 degrees of freedom the shift hardly changes; the normal's is near enough to tell trials.
-            let shift = if n > 30 { Some(NORMAL_SHIFT) } else { shift(sides * (n as f64 - 1.0)) };
-            shift.is_some_and(|shift| shift * error <= factor.ln().abs())
-        };
-        (2..=30).find(|n| enough(*n)).or_else(|| {
-            let n = (NORMAL_SHIFT * deviation / factor.ln()).powi(2).ceil();
+        // Past 30 the shift hardly changes; the normal's is near enough to tell trials.
+        let enough = |n: &u64| self.detectable_with(*n, 0.0).is_some_and(|seen| seen.ln() <= factor.ln().abs());
+        (2..=30).find(enough).or_else(|| {
+            let n = (NORMAL_SHIFT * self.deviation() / factor.ln()).powi(2).ceil();
             (n <= 10_000.0).then_some(n as u64)
         })
+    }
+
+    /// How many groups of trials the degrees of freedom are of.
+    fn sides(&self) -> f64 {
+        if self.paired { 1.0 } else { 2.0 }
+    }
+
+    /// Standard deviation of one pair's logarithm, or of a difference of one trial a side.
+    fn deviation(&self) -> f64 {
+        self.error * (self.freedom / self.sides() + 1.0).sqrt()
     }
 }
 
