@@ -9,6 +9,7 @@
 //!   metrics.lp.gz     every sampled point, line protocol (written by the sink)
 //!   inventory.jsonl   what was created and whether it is gone (written by the inventory)
 //!   latency/          HdrHistogram V2 interval logs (written by the loads)
+//!   report.html       what people look at (written by the report, made again at will)
 //!   nodes/<trial>/<node>/postgresql.log
 //! ```
 //!
