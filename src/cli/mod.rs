@@ -9,6 +9,7 @@ mod export;
 mod list;
 mod new;
 mod plan;
+mod replay;
 mod report;
 mod run;
 mod source;
@@ -54,6 +55,7 @@ enum Command {
     New(new::New),
     Report(report::Report),
     Export(export::Export),
+    Replay(replay::Replay),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Doctor(doctor::Doctor),
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::New(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Replay(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -35,6 +35,7 @@ impl Lab {
             settings: Default::default(),
             absent: Default::default(),
             accounting: Default::default(),
+            sinks: Default::default(),
             plan: serde_json::to_value(&plan).unwrap(),
             result: None,
         };
