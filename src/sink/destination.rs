@@ -126,7 +126,7 @@ impl Destination {
 #[derive(Debug, thiserror::Error)]
 pub enum DestinationError {
     /// Of the secret.
-    #[error("the environment variable {0} is not set\nhint: export {0}=…, or name a file with the secret instead")]
+    #[error("the environment variable {0} is not set\nhint: set it, or name a file that has the secret")]
     NotSet(String),
     /// Of the secret.
     #[error("cannot read the secret in {}: {source}", .path.display())]

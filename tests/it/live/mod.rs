@@ -15,6 +15,7 @@ mod net;
 mod orphaned;
 mod probes;
 mod proxy;
+mod receivers;
 mod remote;
 mod sampling;
 mod servers;
