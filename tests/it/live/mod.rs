@@ -21,3 +21,5 @@ mod sampling;
 mod servers;
 mod snapshots;
 mod versions;
+
+pub use fixture::not_run;
