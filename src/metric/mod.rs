@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod line;
 pub mod sampled;
+pub mod table;
 
 use crate::base::mask::mask;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The README's tables of metrics and of sampled points are the catalogues'.
 
-use pgbench_rs::metric::{catalogue, sampled};
+use pgbench_rs::metric::{catalogue, table};
 use std::path::Path;
 
 #[test]
@@ -10,7 +10,7 @@ fn the_readme_has_the_catalogue() {
 
 #[test]
 fn the_readme_has_all_that_is_sampled() {
-    agrees("points", &sampled::table());
+    agrees("points", &table::table());
 }
 
 /// `UPDATE_README=1 cargo test --test it metrics::` writes the tables anew.

@@ -19,6 +19,7 @@ mod receivers;
 mod remote;
 mod sampling;
 mod servers;
+mod sinks;
 mod snapshots;
 mod versions;
 

@@ -172,8 +172,10 @@ pub enum Sample {
     Text(String),
 }
 
-/// Values by measurement, tags, field and instant in milliseconds.
-pub type Samples = BTreeMap<(String, BTreeMap<String, String>, String, i64), Sample>;
+/// Measurement, tags, field and instant in milliseconds.
+type Key = (String, BTreeMap<String, String>, String, i64);
+/// Values by what identifies them.
+pub type Samples = BTreeMap<Key, Sample>;
 
 /// The values in a `metrics.lp.gz`, and how many lines it has.
 pub fn written(file: &Path) -> (Samples, u64) {
@@ -249,7 +251,7 @@ fn victoria_contents(lines: &str) -> Samples {
 /// What VictoriaMetrics makes of samples: every value a number, a truth value 1 or 0, a string 0; the field a part of the
 /// name.
 pub fn mapped(samples: &Samples) -> Samples {
-    let map = |((measurement, tags, field, at), value): (&(String, BTreeMap<String, String>, String, i64), &Sample)| {
+    let map = |((measurement, tags, field, at), value): (&Key, &Sample)| {
         let number = match value {
             Sample::Number(number) => *number,
             Sample::Truth(truth) => f64::from(u8::from(*truth)),
