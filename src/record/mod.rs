@@ -6,6 +6,7 @@
 //!   trials.csv        one row a trial: the index; rows of other files count only when their trial is in it
 //!   summary.csv       one value a row
 //!   events.csv        dated happenings
+//!   lock_edges.csv    who waited for whose locks, one episode a row
 //!   metrics.lp.gz     every sampled point, line protocol (written by the sink)
 //!   inventory.jsonl   what was created and whether it is gone (written by the inventory)
 //!   latency/          HdrHistogram V2 interval logs (written by the loads)
@@ -22,7 +23,7 @@ mod write;
 
 pub use outline::Outline;
 pub use read::read;
-pub use row::{EventRow, Status, SummaryRow, TrialRow};
+pub use row::{EventRow, LockRow, Status, SummaryRow, TrialRow};
 pub use write::{Ended, Opening, Writer};
 
 use crate::sink::{Accounting, WriteError};
@@ -70,7 +71,7 @@ pub struct Manifest {
     /// Settings that differ from the server's defaults: by variant, `node.setting` or `setting` and value.
     #[serde(default)]
     pub settings: IndexMap<String, BTreeMap<String, String>>,
-    /// Sampled columns (`view.column`) that the servers do not have.
+    /// What is sampled and the servers do not have: `view.column`, or `view`.
     #[serde(default)]
     pub absent: BTreeSet<String>,
     /// What became of every sampled point.

@@ -1,11 +1,12 @@
 //! Writing: `run.json` is replaced as a whole, the CSV files grow by whole trials, and all of it is on disk
 //! before the next trial starts.
 
-use super::{EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, TrialRow, host};
+use super::{EventRow, LockRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, TrialRow, host};
 use crate::base::clock::Clock;
 use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
+use crate::sampler::Episode;
 use crate::sink::{Accounting, WriteError};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,9 @@ const REVISION: Option<&str> = match option_env!("PGBENCH_RS_REVISION") {
     None => option_env!("GITHUB_SHA"),
     told => told,
 };
+
+const LOCK_EDGES: &str = "run_id,variant,trial,node,began_ms,ended_ms,ticks,lock,relation,blocker_queryid,\
+                          blocker_state,waiter_queryid,pairs_max,depth_max,longest_wait_s\n";
 
 /// What is known when a run begins.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +55,8 @@ pub struct Ended<'a> {
     pub accounting: Accounting,
     /// Sampled columns that its servers do not have.
     pub absent: &'a BTreeSet<String>,
+    /// Who waited for whose locks.
+    pub episodes: &'a [Episode],
 }
 
 /// How the servers of a plan exist.
@@ -112,6 +118,7 @@ impl Writer {
             ("trials.csv", "run_id,variant,trial,position,started_at,status,reason\n"),
             ("summary.csv", "run_id,scenario,variant,trial,phase,node,subject,metric,unit,value\n"),
             ("events.csv", "run_id,variant,trial,elapsed_ms,at,kind,node,text\n"),
+            ("lock_edges.csv", LOCK_EDGES),
         ] {
             writer.append(file, header.as_bytes())?;
         }
@@ -188,6 +195,8 @@ impl Writer {
             text: mask(&event.text),
         });
         self.append("events.csv", &rows(events))?;
+        let episodes = ended.episodes.iter().map(|episode| lock_row(&run_id, &variant, trial.trial, episode));
+        self.append("lock_edges.csv", &rows(episodes))?;
         let row = TrialRow {
             variant,
             trial: trial.trial,
@@ -244,6 +253,27 @@ impl Writer {
         };
         replace().map_err(WriteError::at(&path))?;
         Ok(())
+    }
+}
+
+fn lock_row(run_id: &str, variant: &str, trial: u32, episode: &Episode) -> LockRow {
+    let pair = &episode.pair;
+    LockRow {
+        run_id: run_id.to_owned(),
+        variant: variant.to_owned(),
+        trial,
+        node: episode.node.clone(),
+        began_ms: episode.began.as_micros() as f64 / 1000.0,
+        ended_ms: episode.ended.as_micros() as f64 / 1000.0,
+        ticks: episode.ticks,
+        lock: pair.lock.clone(),
+        relation: pair.relation.clone(),
+        blocker_queryid: pair.blocker,
+        blocker_state: pair.blocker_state.clone(),
+        waiter_queryid: pair.waiter,
+        pairs_max: episode.pairs_max,
+        depth_max: episode.depth_max,
+        longest_wait_s: episode.longest_wait,
     }
 }
 

@@ -4,6 +4,7 @@
 use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
+use crate::etl::pgbench;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
 use crate::net::Party;
@@ -51,6 +52,8 @@ pub struct Ended {
     pub values: Vec<Value>,
     /// `view.column` of what the servers do not have.
     pub absent: BTreeSet<String>,
+    /// Who waited for whose locks.
+    pub episodes: Vec<sampler::Episode>,
     /// Why the apparatus cannot be believed.
     pub problems: Vec<String>,
 }
@@ -70,15 +73,11 @@ impl Parts {
             }
         };
         let login = |name: &str| cluster.login(name);
-        let sampler = sampler::Running::start(
-            hosts.clone(),
-            login("pgbr-sampler"),
-            &scenario.sample,
-            *clock,
-            points.clone(),
-            events.clone(),
-        )
-        .await;
+        // In somebody else's database only what is ours is of interest.
+        let tables: Vec<String> = if scenario.is_external() { own_tables() } else { Vec::new() };
+        let sampled = |host| sampler::Target { host, login: login(sampler::APPLICATION_NAME), tables: tables.clone() };
+        let targets = hosts.iter().cloned().map(sampled).collect();
+        let sampler = sampler::Running::start(targets, &scenario.sample, *clock, points.clone(), events.clone()).await;
         let every = *scenario.sample.every;
         let containers = sampler::container::Running::start(&cluster.nodes, every, *clock, points, events).await;
         let ledger = match &scenario.probe.ledger {
@@ -129,9 +128,7 @@ impl Parts {
     }
 
     /// A phase begins.
-    pub fn phase(&self, phase: &Phase, scenario: &Scenario) {
-        let calm = phase.steps.is_empty();
-        self.sampler.pace(if calm { *scenario.sample.every } else { *scenario.sample.around_fault });
+    pub fn phase(&self, phase: &Phase) {
         self.containers.phase(&phase.name);
         if let Some(visibility) = &self.visibility {
             visibility.phase(&phase.name);
@@ -242,10 +239,10 @@ impl Halted {
                 Err(_) => ended.problems.push("a step still held the manager when the trial ended".into()),
             }
         }
-        let (values, absent) = self.sampler.stop().await;
-        ended.values.extend(values);
+        let sampled = self.sampler.stop().await;
+        ended.values.extend(sampled.values);
         ended.values.extend(self.containers.stop().await);
-        ended.absent = absent;
+        (ended.absent, ended.episodes) = (sampled.absent, sampled.episodes);
         ended
     }
 }
@@ -259,6 +256,12 @@ fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
         Some(false) => Ok(None),
         _ => StandbyNames::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
+}
+
+/// The tables that loads and probes work on.
+fn own_tables() -> Vec<String> {
+    let own = pgbench::NAMES.into_iter().chain([ledger::TABLE, visibility::TABLE]);
+    own.map(str::to_owned).collect()
 }
 
 /// The servers as the writers of each site reach them.

@@ -17,6 +17,7 @@ use crate::probe::clones::{self, Campaign};
 use crate::probe::ledger;
 use crate::record::{self, Status};
 use crate::report::judge;
+use crate::sampler;
 use crate::scenario::{Phase, Scenario};
 use crate::sink::{self, Accounting, Sink};
 use anyhow::Context;
@@ -38,6 +39,7 @@ pub struct Ended {
     events: Vec<Event>,
     accounting: Accounting,
     absent: BTreeSet<String>,
+    episodes: Vec<sampler::Episode>,
     /// Settings that differ from the server's defaults, where they could be read.
     pub settings: Option<BTreeMap<String, String>>,
     /// How to connect to servers that were left up.
@@ -54,6 +56,7 @@ impl Ended {
             events: Vec::new(),
             accounting: Accounting::default(),
             absent: BTreeSet::new(),
+            episodes: Vec::new(),
             settings: None,
             kept: Vec::new(),
         }
@@ -90,6 +93,7 @@ impl Ended {
             events: &self.events,
             accounting: self.accounting,
             absent: &self.absent,
+            episodes: &self.episodes,
         }
     }
 
@@ -233,7 +237,7 @@ impl Lab {
         match tokio::spawn(measuring.run(cluster.clone(), stop.clone())).await {
             Ok(Ok(Phases::Whole(parts))) => {
                 ended.values.extend(parts.values);
-                ended.absent = parts.absent;
+                (ended.absent, ended.episodes) = (parts.absent, parts.episodes);
                 for problem in parts.problems {
                     ended.otherwise(Status::Invalid, problem);
                 }
@@ -336,7 +340,7 @@ impl Measuring {
         steps: &mut Steps,
         stop: &mut Stop,
     ) -> bool {
-        parts.phase(phase, &self.scenario);
+        parts.phase(phase);
         self.progress.phase(&phase.name, *phase.lasts);
         self.say("phase.start", format!("{} for {}", phase.name, phase.lasts));
         let moments = moments(phase);

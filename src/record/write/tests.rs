@@ -38,6 +38,7 @@ fn write(writer: &mut Writer, trial: &Trial) {
         events: &[event("killed, \"a\"\npassword=hunter2")],
         accounting: Accounting { produced: 5, written: 4, dropped: 1, not_finite: 0 },
         absent: &BTreeSet::from(["pg_stat_wal.wal_fpi_bytes".to_owned()]),
+        episodes: &[],
     };
     writer.trial(trial, &ended).unwrap();
 }
