@@ -51,8 +51,8 @@ async fn columns(client: &Client, view: &str) -> Vec<String> {
 
 /// Things that go on for a while, so that views of progress have something to show.
 const SLOW: [&str; 5] = [
-    "SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1; VACUUM (DISABLE_PAGE_SKIPPING) big",
-    "SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1; ANALYZE analyzed",
+    "VACUUM (DISABLE_PAGE_SKIPPING) big",
+    "ANALYZE analyzed",
     "CREATE INDEX CONCURRENTLY ON indexed (slow(n))",
     "VACUUM FULL clustered",
     "COPY copied FROM PROGRAM 'echo 1; sleep 20'",
@@ -156,6 +156,7 @@ async fn watch(lab: &Lab, offer: &Offer, version: Major) -> BTreeSet<&'static st
     let mut busy = tokio::task::JoinSet::new();
     for statement in SLOW {
         let session = lab.connect("a").await;
+        session.batch_execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1").await.expect("SET");
         busy.spawn(async move { session.batch_execute(statement).await });
     }
     let login = lab.cluster.login("test");
@@ -197,6 +198,10 @@ async fn watch(lab: &Lab, offer: &Offer, version: Major) -> BTreeSet<&'static st
     if let Some(backup) = &mut backup {
         backup.kill().and_then(|()| backup.wait().map(drop)).expect("it is our child");
     }
+    println!("{offer}: {:.1?}, {} points", clock.elapsed(), all.len());
+    while let Some(done) = busy.try_join_next() {
+        done.expect("a task").unwrap_or_else(|error| panic!("{offer}: {error:?}"));
+    }
     let ended = running.stop().await;
     all.iter().for_each(as_declared);
     let failed: Vec<Event> =
@@ -205,7 +210,6 @@ async fn watch(lab: &Lab, offer: &Offer, version: Major) -> BTreeSet<&'static st
     for view in lacking(version) {
         assert!(ended.absent.contains(view), "{offer}: {view} is not among {:?}", ended.absent);
     }
-    println!("{offer}: absent {:?}", ended.absent);
     let tables: BTreeSet<&String> = all
         .iter()
         .filter(|p| p.measurement == "pg_stat_user_tables")
