@@ -4,13 +4,16 @@ mod check;
 mod clean;
 mod clone;
 mod completions;
+mod destination;
 mod doctor;
 mod export;
 mod list;
 mod new;
 mod plan;
+mod replay;
 mod report;
 mod run;
+mod sample;
 mod source;
 
 use crate::base::mask::mask;
@@ -54,6 +57,8 @@ enum Command {
     New(new::New),
     Report(report::Report),
     Export(export::Export),
+    Replay(replay::Replay),
+    Sample(sample::Sample),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Doctor(doctor::Doctor),
@@ -75,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::New(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Sample(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -7,7 +7,8 @@ use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
 use crate::sampler::Episode;
-use crate::sink::{Accounting, WriteError};
+use crate::sink::{Account, Accounting, WriteError};
+use indexmap::IndexMap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -20,7 +21,8 @@ const REVISION: Option<&str> = match option_env!("PGBENCH_RS_REVISION") {
     told => told,
 };
 
-const LOCK_EDGES: &str = "run_id,variant,trial,node,began_ms,ended_ms,ticks,lock,relation,blocker_queryid,\
+/// The header of `lock_edges.csv`.
+pub const LOCK_EDGES: &str = "run_id,variant,trial,node,began_ms,ended_ms,ticks,lock,relation,blocker_queryid,\
                           blocker_state,waiter_queryid,pairs_max,depth_max,longest_wait_s\n";
 
 /// What is known when a run begins.
@@ -107,6 +109,7 @@ impl Writer {
             settings: Default::default(),
             absent: BTreeSet::new(),
             accounting: Accounting::default(),
+            sinks: IndexMap::new(),
             plan,
             result: None,
         };
@@ -195,8 +198,7 @@ impl Writer {
             text: mask(&event.text),
         });
         self.append("events.csv", &rows(events))?;
-        let episodes = ended.episodes.iter().map(|episode| lock_row(&run_id, &variant, trial.trial, episode));
-        self.append("lock_edges.csv", &rows(episodes))?;
+        self.append("lock_edges.csv", &lock_edges(&run_id, &variant, trial.trial, ended.episodes))?;
         let row = TrialRow {
             variant,
             trial: trial.trial,
@@ -210,6 +212,16 @@ impl Writer {
         self.manifest.accounting += ended.accounting;
         self.manifest.absent.extend(ended.absent.iter().cloned());
         self.write_manifest()
+    }
+
+    /// What became of the points of the trials so far.
+    pub fn accounting(&self) -> Accounting {
+        self.manifest.accounting
+    }
+
+    /// Notes what became of them on their way to servers.
+    pub fn sinks(&mut self, sinks: IndexMap<String, Account>) {
+        self.manifest.sinks = sinks;
     }
 
     /// Says how the run ended. The record is whole then; [`Writer::result`] adds what the report makes of it.
@@ -254,6 +266,11 @@ impl Writer {
         replace().map_err(WriteError::at(&path))?;
         Ok(())
     }
+}
+
+/// The rows of `lock_edges.csv`, without header.
+pub fn lock_edges(run_id: &str, variant: &str, trial: u32, episodes: &[Episode]) -> Vec<u8> {
+    rows(episodes.iter().map(|episode| lock_row(run_id, variant, trial, episode)))
 }
 
 fn lock_row(run_id: &str, variant: &str, trial: u32, episode: &Episode) -> LockRow {

@@ -38,6 +38,7 @@ pub struct Parts {
     pub manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
     containers: sampler::container::Running,
+    host: sampler::host::Running,
     ledger: Option<ledger::Running>,
     visibility: Option<visibility::Running>,
     streaming: Option<streaming::Running>,
@@ -80,6 +81,7 @@ impl Parts {
         let sampler = sampler::Running::start(targets, &scenario.sample, *clock, points.clone(), events.clone()).await;
         let every = *scenario.sample.every;
         let containers = sampler::container::Running::start(&cluster.nodes, every, *clock, points, events).await;
+        let host = sampler::host::Running::start(&cluster.nodes, every, *clock, points);
         let ledger = match &scenario.probe.ledger {
             None => None,
             Some(settings) => Some(
@@ -124,7 +126,7 @@ impl Parts {
         let campaigns = with.benches.iter().filter_map(|(name, bench)| Some((name, scenario.clone.get(name)?, bench)));
         let clones =
             campaigns.map(|(name, campaign, bench)| clones::Running::start(name, campaign, bench.clone())).collect();
-        Ok(Parts { manager, sampler, containers, ledger, visibility, streaming, loads, clones, measured: None })
+        Ok(Parts { manager, sampler, containers, host, ledger, visibility, streaming, loads, clones, measured: None })
     }
 
     /// A phase begins.
@@ -202,8 +204,8 @@ impl Parts {
         if let Some(streaming) = self.streaming {
             ended.values.extend(streaming.stop().await);
         }
-        let Parts { manager, sampler, containers, measured, .. } = self;
-        Halted { ended, ledger, manager, sampler, containers, measured }
+        let Parts { manager, sampler, containers, host, measured, .. } = self;
+        Halted { ended, ledger, manager, sampler, containers, host, measured }
     }
 }
 
@@ -214,6 +216,7 @@ pub struct Halted {
     manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
     containers: sampler::container::Running,
+    host: sampler::host::Running,
     measured: Option<Duration>,
 }
 
@@ -242,6 +245,7 @@ impl Halted {
         let sampled = self.sampler.stop().await;
         ended.values.extend(sampled.values);
         ended.values.extend(self.containers.stop().await);
+        drop(self.host);
         (ended.absent, ended.episodes) = (sampled.absent, sampled.episodes);
         ended
     }

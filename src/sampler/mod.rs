@@ -4,7 +4,8 @@
 //! it was *due*, the same on all nodes. A tick that the node did not answer is written as `up` 0; one that was
 //! passed over is not written, and counted as missed. Counters are written raw: rates are made at reading time.
 //! What is read of a server stands in [`wanted`]; who waits for whose locks is made of it in [`lock_tree`] and kept in
-//! [`episodes`]. What containers use is read beside it; see [`container`].
+//! [`episodes`]. What containers, server processes and the machine use is read beside it; see
+//! [`container`] and [`host`].
 
 mod account;
 mod activity;
@@ -13,6 +14,7 @@ mod episodes;
 mod grid;
 mod guard;
 mod happening;
+pub mod host;
 mod lock_tree;
 mod node;
 mod rounds;

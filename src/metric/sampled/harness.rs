@@ -1,6 +1,6 @@
 //! What the laboratory measures itself: loads, ledger, visibility, clones, and the sampler's own account.
 
-use super::Kind::{Counter, Gauge, Real, Truth};
+use super::Kind::{Counter, Gauge, Real, Text, Truth};
 use super::{Measurement, f};
 
 /// Latencies of a load, by transaction, of one interval; percentiles are never averaged, the latency log has the rest.
@@ -108,4 +108,13 @@ pub const SAMPLER: Measurement = Measurement {
         f("errors", Gauge, "count"),
     ],
     about: "whether the node answered a tick (`up` 1 or 0), how late the tick began, how long the answer took",
+};
+
+/// What happened, at its instant: the rows of `events.csv`, for annotations.
+pub const EVENT: Measurement = Measurement {
+    name: "pgbr_event",
+    // Two of one kind may fall on one millisecond.
+    tags: &["kind", "seq"],
+    fields: &[f("text", Text, ""), f("elapsed_seconds", Real, "s")],
+    about: "phases, faults, promotions, first acknowledged writes, clones; by kind, numbered within the trial",
 };

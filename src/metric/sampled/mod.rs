@@ -137,6 +137,7 @@ pub const MEASUREMENTS: &[Measurement] = &[
     LEDGER,
     LAG_VISIBLE,
     CLONE,
+    EVENT,
 ];
 
 /// Tags that every line carries; no measurement may have a tag or field of the same name.
