@@ -5,6 +5,7 @@ mod clean;
 mod clone;
 mod compare;
 mod completions;
+mod destination;
 mod doctor;
 mod export;
 mod list;
@@ -14,6 +15,7 @@ mod plan;
 mod replay;
 mod report;
 mod run;
+mod sample;
 mod selftest;
 mod source;
 mod template;
@@ -62,6 +64,7 @@ enum Command {
     Export(export::Export),
     Selftest(selftest::Selftest),
     Replay(replay::Replay),
+    Sample(sample::Sample),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Load(load::Load),
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Selftest(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Sample(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Load(command) => command.run(),

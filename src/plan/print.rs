@@ -201,7 +201,7 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario, places: &Places) -> 
         writeln!(f, "  clones {name}: {}", clones(scenario, campaign, places))?;
     }
     let sample = &scenario.sample;
-    writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
+    writeln!(f, "  sessions every {}, counters every {}, tables every {}", sample.waits, sample.every, sample.tables)?;
     if place::containers(scenario) {
         writeln!(f, "  containers every {}, at whole seconds and no more often", sample.every)?;
     }

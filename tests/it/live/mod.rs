@@ -11,6 +11,7 @@ mod faults;
 mod fixture;
 mod lab;
 mod load;
+mod locks;
 mod manager;
 mod net;
 mod orphaned;
@@ -24,5 +25,6 @@ mod sinks;
 mod snapshots;
 mod templates;
 mod versions;
+mod views;
 
 pub use fixture::not_run;
