@@ -11,6 +11,7 @@ mod interrupt;
 mod keep;
 mod kill;
 mod outage;
+mod sample;
 mod sinks;
 mod split_brain;
 mod start;

@@ -8,6 +8,7 @@ mod disks;
 mod docker;
 mod faults;
 mod fixture;
+mod host;
 mod lab;
 mod load;
 mod locks;
