@@ -9,6 +9,7 @@ mod docker;
 mod etl;
 mod faults;
 mod fixture;
+mod host;
 mod lab;
 mod load;
 mod locks;

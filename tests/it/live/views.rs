@@ -145,6 +145,15 @@ fn lacking(version: Major) -> Vec<&'static str> {
     since.into_iter().filter(|(since, _)| version.0 < *since).map(|(_, view)| view).collect()
 }
 
+/// A base backup that takes its time.
+fn backup(lab: &Lab) -> std::process::Child {
+    let (login, host) = (lab.cluster.login("test"), &lab.cluster.node("a").expect("a").host);
+    let mut command = server_command("pg_basebackup");
+    command.args(["-h", &host.host, "-p", &host.port.to_string(), "-U", &login.user, "-D", "-", "-Ft", "-X", "none"]);
+    command.args(["-c", "fast", "-r", "1M"]).env("PGPASSWORD", login.password.expose());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("pg_basebackup")
+}
+
 /// Samples while something goes on; gives the names of what was seen.
 async fn watch(lab: &Lab, offer: &Offer, version: Major) -> BTreeSet<&'static str> {
     let (clock, (events, mut told)) = (Clock::start(), mpsc::unbounded_channel());
@@ -159,26 +168,7 @@ async fn watch(lab: &Lab, offer: &Offer, version: Major) -> BTreeSet<&'static st
         session.batch_execute("SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1").await.expect("SET");
         busy.spawn(async move { session.batch_execute(statement).await });
     }
-    let login = lab.cluster.login("test");
-    let host = lab.cluster.node("a").expect("a").host.clone();
-    let mut backup = matches!(offer, Offer::Programs(_)).then(|| {
-        let mut command = server_command("pg_basebackup");
-        command.args([
-            "-h",
-            &host.host,
-            "-p",
-            &host.port.to_string(),
-            "-U",
-            &login.user,
-            "-D",
-            "-",
-            "-Ft",
-            "-X",
-            "none",
-        ]);
-        command.args(["-c", "fast", "-r", "1M"]).env("PGPASSWORD", login.password.expose());
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("pg_basebackup")
-    });
+    let mut backup = matches!(offer, Offer::Programs(_)).then(|| backup(lab));
     let limit = Instant::now() + LIMIT;
     let (mut seen, mut all): (BTreeSet<&str>, Vec<Point>) = (BTreeSet::new(), Vec::new());
     let enough = |seen: &BTreeSet<&str>| {
