@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! /var/tmp/pgbench-rs-<uid>/      --work DIR
+//!   templates/                    data directories that are kept for later runs
 //!   <run>/                        one a run, marked as its own and removed with it
 //!     passfile                    the run's password for libpq, 0600, the server user's
 //!     template-<name>/data/       a loaded data directory, copied for every node
@@ -30,7 +31,7 @@ use crate::base::exec::{self, CommandError};
 use crate::base::inventory::{Id, Inventory};
 use crate::base::user::User;
 use crate::pg::programs::Installed;
-use crate::pg::{Login, conf};
+use crate::pg::{Login, Secret, conf};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -127,7 +128,7 @@ pub struct Setup {
 pub struct Workplace {
     pub(crate) setup: Setup,
     pub(crate) dir: PathBuf,
-    password: crate::pg::Secret,
+    password: Secret,
 }
 
 /// Why servers cannot be run here.
@@ -219,6 +220,11 @@ impl Workplace {
     /// Makes the run's work directory, its password, and sure that the server's user can use both it
     /// and the programs.
     pub async fn open(setup: Setup) -> Result<Arc<Workplace>, DriverError> {
+        Workplace::open_with(setup, conf::random_password()).await
+    }
+
+    /// The same with a password that is given: it stands in data directories that were made before.
+    pub async fn open_with(setup: Setup, password: Secret) -> Result<Arc<Workplace>, DriverError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| DriverError::Io { path, source }
@@ -228,7 +234,7 @@ impl Workplace {
         let wanted = setup.work.join(&setup.run);
         let (_, dir) = setup.inventory.directory(&wanted, &setup.work, None).map_err(io(&wanted))?;
         passable(&dir).map_err(io(&dir))?;
-        let driver = Workplace { setup, dir, password: conf::random_password() };
+        let driver = Workplace { setup, dir, password };
         driver.check_reach().await?;
         let passfile = driver.passfile();
         driver.write(&passfile, &conf::passfile(&driver.login(""))).map_err(io(&passfile))?;

@@ -47,6 +47,10 @@ impl Plan {
         let of = if self.variants.len() > 1 { format!(" ({})", first.name) } else { String::new() };
         writeln!(f, "\nservers{of}")?;
         nodes(f, &first.scenario)?;
+        if !first.scenario.data.is_empty() {
+            writeln!(f, "\ndata{of}")?;
+            data(f, &first.scenario)?;
+        }
         writeln!(f, "\nmanager{of}\n  {}", manager(&first.scenario.manager))?;
         writeln!(f, "\nload and probes{of}")?;
         traffic(f, &first.scenario, places)?;
@@ -142,6 +146,15 @@ fn manager(manager: &Manager) -> String {
     }
 }
 
+fn data(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    let later = scenario.loaded_by_steps();
+    for (name, data) in &scenario.data {
+        let when = if later.contains(&name.as_str()) { "loaded by a step" } else { "loaded once, before any trial" };
+        writeln!(f, "  {name}: {}, {when}", data.describe())?;
+    }
+    Ok(())
+}
+
 fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario, places: &Places) -> fmt::Result {
     for (name, load) in &scenario.load {
         writeln!(f, "  load {name}: {}", one_load(load))?;
@@ -179,9 +192,9 @@ fn one_load(load: &Load) -> String {
         }
     };
     let mut line = format!(
-        "{} of scale {}, {profile}, {} in {}, to {}",
+        "{}{}, {profile}, {} in {}, to {}",
         mix.collect::<Vec<_>>().join(" "),
-        load.mix.scale(),
+        load.mix.scale().map_or(String::new(), |scale| format!(" of scale {scale}")),
         counted(load.clients as usize, "client"),
         counted(load.threads as usize, "thread"),
         load.to
@@ -198,7 +211,7 @@ fn one_load(load: &Load) -> String {
 
 /// A phase; `measured` is the step in it from which outages count.
 fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase, measured: Option<&str>) -> fmt::Result {
-    writeln!(f, "  {} for {}", phase.name, phase.lasts)?;
+    writeln!(f, "  {}", phase.in_words())?;
     for due in phase.schedule() {
         let measured =
             if measured == Some(due.name) && due.at == due.step.at.0 { ", outages are measured from here" } else { "" };

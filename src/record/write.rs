@@ -1,7 +1,9 @@
 //! Writing: `run.json` is replaced as a whole, the CSV files grow by whole trials, and all of it is on disk
 //! before the next trial starts.
 
-use super::{EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, TrialRow, host};
+use super::{
+    EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, Template, TrialRow, host,
+};
 use crate::base::clock::Clock;
 use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
@@ -106,6 +108,7 @@ impl Writer {
             colocated: colocated(opening.plan),
             driver: drivers(opening.plan),
             servers: Vec::new(),
+            templates: Vec::new(),
             settings: Default::default(),
             clones: Default::default(),
             absent: BTreeSet::new(),
@@ -161,6 +164,11 @@ impl Writer {
     /// Notes what the servers are made with.
     pub fn servers(&mut self, servers: Vec<Server>) {
         self.manifest.servers = servers;
+    }
+
+    /// Notes what trials start from.
+    pub fn templates(&mut self, templates: Vec<Template>) {
+        self.manifest.templates = templates;
     }
 
     /// Notes the settings of a variant that differ from the server's defaults.

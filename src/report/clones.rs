@@ -7,7 +7,7 @@ use crate::record::Record;
 use std::collections::BTreeSet;
 
 /// Parts of a clone's life, in the order in which they come.
-const PARTS: [(&str, &str); 18] = [
+pub(super) const PARTS: [(&str, &str); 18] = [
     ("base cooked", "clone.cook"),
     ("look", "clone.look"),
     ("checkpoint", "clone.checkpoint"),

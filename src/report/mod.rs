@@ -4,11 +4,14 @@
 mod answer;
 mod caveats;
 mod clones;
+pub mod compare;
 pub mod export;
 mod figures;
+pub mod html;
 mod humane;
 pub mod judge;
 mod reading;
+pub mod selftest;
 pub mod statistics;
 mod table;
 mod terminal;

@@ -91,7 +91,7 @@ fn claims(out: &mut String, summary: &Summary) {
 }
 
 /// The rows of the table; one that no variant has a number for is left out, unless it is the answer.
-fn rows(summary: &Summary) -> Vec<Row> {
+pub(super) fn rows(summary: &Summary) -> Vec<Row> {
     let variants = &summary.variants;
     let coverage = row("coverage", variants, |v| {
         let coverages = v.figures.iter().filter(|f| f.trials == v.ok).filter_map(|f| f.interval);

@@ -35,6 +35,7 @@ impl Lab {
             settings: Default::default(),
             clones: Default::default(),
             absent: Default::default(),
+            templates: Vec::new(),
             accounting: Default::default(),
             plan: serde_json::to_value(&plan).unwrap(),
             result: None,

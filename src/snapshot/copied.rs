@@ -192,7 +192,7 @@ impl Place {
 }
 
 /// What the files of a directory take up on disk, in bytes.
-fn blocks(root: &Path) -> Result<u64, SnapshotError> {
+pub fn blocks(root: &Path) -> Result<u64, SnapshotError> {
     let mut bytes = 0;
     super::each_file(root, &mut |path, _| {
         // In units of 512 bytes, whatever the file system's own are (stat(2)).

@@ -26,7 +26,7 @@ mod symlink;
 mod walk;
 mod zfs;
 
-pub use copied::{Copied, Place};
+pub use copied::{Copied, Place, blocks};
 pub use directory::{OwnDataset, directory};
 pub use error::SnapshotError;
 pub use origin::Origin;

@@ -129,8 +129,15 @@ fn load(scenario: &Scenario, name: &str, campaign: &Campaign, findings: &mut Fin
         let message = "clones end as soon as they were checked, and there is no time for a load";
         findings.key(&["clone", name, "load"], message, "say with `lasts` how long they live");
     }
-    if let Some(other) = scenario.load.values().find(|other| other.mix.scale() != load.mix.scale()) {
-        let message = format!("the source has pgbench's tables in scale {}", other.mix.scale());
+    if load.mix.needs_imdb() {
+        let hint = "use `tpcb`, `simple_update`, `select_only`, or these `weighted`";
+        findings.value(&[&at("mix")[..], &["kind"]].concat(), "clones get no reads of IMDb's tables", hint);
+    }
+    let scales = scenario.load.values().filter_map(|other| other.mix.scale());
+    if let (Some(own), Some(scale)) = (load.mix.scale(), scales.clone().next())
+        && own != scale
+    {
+        let message = format!("the source has pgbench's tables in scale {scale}");
         let path = [&at("mix")[..], &["scale"]].concat();
         findings.value(&path, message, "a clone has the same; give it that scale");
     }
