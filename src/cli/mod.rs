@@ -11,6 +11,7 @@ mod list;
 mod load;
 mod new;
 mod plan;
+mod replay;
 mod report;
 mod run;
 mod selftest;
@@ -60,6 +61,7 @@ enum Command {
     Compare(compare::Compare),
     Export(export::Export),
     Selftest(selftest::Selftest),
+    Replay(replay::Replay),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Load(load::Load),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Selftest(command) => command.run(),
+        Command::Replay(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Load(command) => command.run(),

@@ -60,9 +60,20 @@ impl Plan {
             phase_lines(f, phase, measured.filter(|measured| measured.phase == i).map(|measured| measured.name))?;
         }
         limits(f, &first.scenario)?;
+        sinks(f, &first.scenario)?;
         order(f, self)?;
         estimate(f, self)
     }
+}
+
+fn sinks(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    if !scenario.sink.is_empty() {
+        writeln!(f, "\nsampled points also go to")?;
+    }
+    for (name, sink) in &scenario.sink {
+        writeln!(f, "  {name}: {}", sink.url())?;
+    }
+    Ok(())
 }
 
 fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {

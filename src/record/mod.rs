@@ -27,7 +27,7 @@ pub use row::{EventRow, Status, SummaryRow, TrialRow};
 pub use write::{Ended, Opening, Writer};
 
 use crate::probe::clones::Way;
-use crate::sink::{Accounting, WriteError};
+use crate::sink::{Account, Accounting, WriteError};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +84,9 @@ pub struct Manifest {
     /// What became of every sampled point.
     #[serde(default)]
     pub accounting: Accounting,
+    /// What became of them on their way to each `[sink.NAME]`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub sinks: IndexMap<String, Account>,
     /// The whole plan.
     pub plan: serde_json::Value,
     /// What the report made of it, once it is over.

@@ -9,7 +9,8 @@ use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
 use crate::probe::clones::Way;
-use crate::sink::{Accounting, WriteError};
+use crate::sink::{Account, Accounting, WriteError};
+use indexmap::IndexMap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -113,6 +114,7 @@ impl Writer {
             clones: Default::default(),
             absent: BTreeSet::new(),
             accounting: Accounting::default(),
+            sinks: IndexMap::new(),
             plan,
             result: None,
         };
@@ -226,6 +228,16 @@ impl Writer {
         self.manifest.accounting += ended.accounting;
         self.manifest.absent.extend(ended.absent.iter().cloned());
         self.write_manifest()
+    }
+
+    /// What became of the points of the trials so far.
+    pub fn accounting(&self) -> Accounting {
+        self.manifest.accounting
+    }
+
+    /// Notes what became of them on their way to servers.
+    pub fn sinks(&mut self, sinks: IndexMap<String, Account>) {
+        self.manifest.sinks = sinks;
     }
 
     /// Says how the run ended. The record is whole then; [`Writer::result`] adds what the report makes of it.

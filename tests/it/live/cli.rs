@@ -12,6 +12,7 @@ mod keep;
 mod kill;
 mod outage;
 mod page;
+mod sinks;
 mod split_brain;
 mod start;
 mod unprivileged;

@@ -16,9 +16,13 @@ mod net;
 mod orphaned;
 mod probes;
 mod proxy;
+mod receivers;
 mod remote;
 mod sampling;
 mod servers;
+mod sinks;
 mod snapshots;
 mod templates;
 mod versions;
+
+pub use fixture::not_run;
