@@ -8,12 +8,14 @@ mod completions;
 mod doctor;
 mod export;
 mod list;
+mod load;
 mod new;
 mod plan;
 mod report;
 mod run;
 mod selftest;
 mod source;
+mod template;
 
 use crate::base::mask::mask;
 use crate::driver::start::whole;
@@ -60,6 +62,8 @@ enum Command {
     Selftest(selftest::Selftest),
     Clean(clean::Clean),
     Clone(clone::Clone),
+    Load(load::Load),
+    Template(template::Template),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     /// Ends the servers of a run whose harness died; started by `run` itself
@@ -83,6 +87,8 @@ pub fn main() -> ExitCode {
         Command::Selftest(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
+        Command::Load(command) => command.run(),
+        Command::Template(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Watchdog { inventory } => Ok(crate::clean::watchdog::main(&inventory)),

@@ -45,6 +45,8 @@ pub struct Summary {
     pub machine: String,
     /// The loads, a line each.
     pub loads: Vec<String>,
+    /// By which ways clones came, a line each.
+    pub clones: Vec<String>,
     /// The variants, in the plan's order.
     pub variants: Vec<VariantSummary>,
     /// Claims, judged.
@@ -119,6 +121,7 @@ pub fn summarize(record: &Record) -> Summary {
         server: versions(manifest),
         machine: machine(record),
         loads: loads(record),
+        clones: clones::ways(record),
         claims: judge::claims(record),
         not_counted: bad
             .map(|row| NotCounted {

@@ -20,6 +20,9 @@ pub fn terminal(summary: &Summary) -> String {
     for load in &summary.loads {
         out += &paragraph("", load);
     }
+    for clones in &summary.clones {
+        out += &paragraph("", clones);
+    }
     out.push('\n');
     out += &paragraph("", &summary.question);
     out.push('\n');

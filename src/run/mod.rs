@@ -8,32 +8,32 @@ mod progress;
 mod signals;
 mod stand;
 mod steps;
+mod templates;
 mod timeline;
 mod trial;
+
+pub use templates::Keeping;
 
 use crate::base::index::Index;
 use crate::base::inventory::Inventory;
 use crate::base::{disk, units::Size};
 use crate::clean;
 use crate::clean::watchdog::Watchdog;
-use crate::cluster::template::Template;
 use crate::driver::start::whole;
-use crate::driver::{Make, Setup, Workplace, default_work, server_user};
-use crate::etl;
+use crate::driver::{Setup, Workplace, default_work, server_user};
 use crate::plan::Plan;
-use crate::probe::{ledger, visibility};
 use crate::record::{self, Outline, RunStatus, Writer};
 use crate::report::{html, summarize};
-use crate::scenario::{Scenario, Source};
+use crate::scenario::Source;
 use anyhow::{Context, bail};
 use guests::Guests;
 use makes::Makes;
 use progress::{Progress, tell};
 use signals::Stop;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use templates::Templates;
 use tokio::sync::Mutex;
 
 /// A variant whose first trials fail, this many of them, is given up: a setting that keeps a server from
@@ -55,6 +55,8 @@ pub struct Options {
     pub start_limit: Duration,
     /// Leave the last trial's servers up.
     pub keep: bool,
+    /// What becomes of templates.
+    pub templates: Keeping,
     /// The command line, for the record.
     pub command: Vec<String>,
     /// This program's own file, which is also the watchdog.
@@ -77,7 +79,7 @@ struct Lab {
     place: Arc<Workplace>,
     /// What servers are made with.
     makes: Makes,
-    templates: BTreeMap<Need, Template>,
+    templates: Templates,
     progress: Arc<Progress>,
     /// What was made on servers that somebody else runs.
     guests: Mutex<Guests>,
@@ -126,7 +128,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
         start_limit: options.start_limit,
         keep: options.keep,
     };
-    let result = trials(&mut writer, plan, setup, progress.clone(), &stop).await;
+    let result = trials(&mut writer, plan, (setup, options.templates), progress.clone(), &stop).await;
     progress.finish();
     finish(writer, result, &stop, &inventory, watchdog)
 }
@@ -168,12 +170,13 @@ fn finish(
 async fn trials(
     writer: &mut Writer,
     plan: &Plan,
-    setup: Setup,
+    (setup, keeping): (Setup, Keeping),
     progress: Arc<Progress>,
     stop: &Stop,
 ) -> anyhow::Result<Vec<String>> {
     let keep = setup.keep;
-    let place = Workplace::open(setup).await?;
+    let (templates, password) = Templates::open(keeping, plan, &setup, &progress)?;
+    let place = Workplace::open_with(setup, password).await?;
     let makes = Makes::find(plan, &place, &progress).await?;
     writer.servers(makes.servers());
     if makes.elsewhere() {
@@ -182,7 +185,7 @@ async fn trials(
     let mut lab = Lab {
         place,
         makes,
-        templates: BTreeMap::new(),
+        templates,
         guests: Mutex::default(),
         progress,
         dir: writer.dir().to_owned(),
@@ -192,6 +195,7 @@ async fn trials(
     let kept = each(&mut lab, writer, plan, stop, keep).await;
     // Also when something failed.
     lab.guests.lock().await.leave(&lab.place, &lab.progress).await;
+    lab.templates.close(&lab.progress);
     kept
 }
 
@@ -203,6 +207,7 @@ async fn each(lab: &mut Lab, writer: &mut Writer, plan: &Plan, stop: &Stop, keep
         }
         lab.template(&variant.scenario, stop).await?;
     }
+    writer.templates(lab.started_from());
     let mut kept = Vec::new();
     let mut hopeless = Hopeless::new(plan.variants.len());
     for trial in &plan.trials {
@@ -246,58 +251,6 @@ impl Hopeless {
         let (trials, failures) = self.0[variant];
         trials >= GIVE_UP && trials == failures
     }
-}
-
-impl Lab {
-    /// Makes the template that a scenario needs, unless it is there.
-    async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
-        if scenario.is_external() {
-            return Ok(());
-        }
-        let make = self.makes.of_all(scenario)?.clone();
-        let need = need(scenario, &make);
-        if self.templates.contains_key(&need) {
-            return Ok(());
-        }
-        let scale = need.scale;
-        let mut name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
-        if self.templates.keys().any(|other| other.make != need.make) {
-            name += &format!("-{}", make.label());
-        }
-        self.progress.doing(&format!("making the template {name}"));
-        let progress = self.progress.clone();
-        let fill = move |client: tokio_postgres::Client| async move {
-            if let Some(scale) = scale {
-                let say = |rows, of| progress.doing(&format!("filling pgbench's tables: {rows} of {of} accounts"));
-                etl::pgbench::fill(&client, scale, say).await?;
-            }
-            ledger::prepare(&client).await?;
-            visibility::prepare(&client).await?;
-            Ok(())
-        };
-        let mut stop = stop.clone();
-        let template = tokio::select! {
-            template = Template::build(&self.place, &name, &make, fill) => template?,
-            () = stop.wait() => return Ok(()),
-        };
-        self.templates.insert(need, template);
-        Ok(())
-    }
-}
-
-/// What a trial starts from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Need {
-    /// Of pgbench's tables.
-    scale: Option<u32>,
-    /// What makes its servers; see [`Make::key`].
-    make: String,
-}
-
-/// The template that a scenario needs; `check` has seen to it that its loads agree on a scale, and its nodes on a
-/// version.
-fn need(scenario: &Scenario, make: &Make) -> Need {
-    Need { scale: scenario.scale(), make: make.key() }
 }
 
 /// What the results folder may need: logs, points and histograms of a run of an hour.

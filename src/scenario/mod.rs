@@ -12,6 +12,7 @@
 
 mod axes;
 mod check;
+pub mod data;
 pub mod error;
 mod near;
 mod path;
@@ -40,6 +41,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+pub use data::Data;
 pub use error::{Problem, ScenarioErrors};
 pub use near::near;
 pub use setting::{SettingValue, Settings};
@@ -79,6 +81,9 @@ pub struct Scenario {
     /// Who detects and promotes.
     #[serde(default)]
     pub manager: Manager,
+    /// What is loaded.
+    #[serde(default)]
+    pub data: IndexMap<Name, Data>,
     /// The traffic.
     #[serde(default)]
     pub load: IndexMap<Name, Load>,
@@ -204,8 +209,11 @@ pub struct Postgres {
 pub struct Phase {
     /// Its name, by which paths address it.
     pub name: String,
-    /// How long it lasts.
+    /// How long it lasts; with `until`, at most.
     pub lasts: Time,
+    /// The step with whose end it ends.
+    #[serde(default)]
+    pub until: Option<String>,
     /// What is done in it.
     #[serde(default, rename = "do")]
     pub steps: IndexMap<Name, Step>,

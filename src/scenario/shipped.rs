@@ -27,6 +27,8 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped { name: "clone-container", text: include_str!("../../scenarios/clone-container.toml") },
     Shipped { name: "clone-impact", text: include_str!("../../scenarios/clone-impact.toml") },
     Shipped { name: "clone-size", text: include_str!("../../scenarios/clone-size.toml") },
+    Shipped { name: "imdb-load", text: include_str!("../../scenarios/imdb-load.toml") },
+    Shipped { name: "imdb-queries", text: include_str!("../../scenarios/imdb-queries.toml") },
     Shipped { name: "clone-many", text: include_str!("../../scenarios/clone-many.toml") },
 ];
 

@@ -3,6 +3,7 @@
 
 mod claims;
 mod clones;
+mod data;
 mod drivers;
 mod externals;
 mod nodes;
@@ -85,6 +86,13 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     if whole(&["node", "postgres"]) {
         versions::versions(scenario, &mut findings);
         settings::settings(scenario, &mut findings);
+    }
+    if whole(&["data", "phase", "node", "driver"]) {
+        data::data(scenario, &mut findings);
+        data::steps(scenario, &mut findings);
+    }
+    if whole(&["data", "phase", "load"]) {
+        data::readers(scenario, &mut findings);
     }
     if whole(&["load"]) {
         traffic::loads(scenario, &mut findings);
