@@ -141,7 +141,8 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
         Arc::new(move |line: &str| progress.say(line))
     };
     let outlets = Outlets::start(doors, writer.dir(), Pace::default(), &say).context("cannot start the sinks")?;
-    let result = trials(&mut writer, plan, (setup, options.templates), (progress.clone(), outlets.orphans()), &stop).await;
+    let result =
+        trials(&mut writer, plan, (setup, options.templates), (progress.clone(), outlets.orphans()), &stop).await;
     progress.doing("handing the last points to the sinks");
     writer.sinks(outlets.stop(writer.accounting()).await);
     progress.finish();
