@@ -3,6 +3,7 @@
 
 use super::chunk::Chunk;
 use super::imdb;
+use super::job;
 use super::rejects::Reject;
 use super::table::Table;
 use serde::Serialize;
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 pub enum Source {
     /// IMDb's seven files.
     Imdb(imdb::Files),
+    /// The 21 files of the Join Order Benchmark.
+    Job(job::Files),
 }
 
 /// How much there is of a table, as far as that is known before its rows are read.
@@ -80,6 +83,7 @@ impl Source {
     pub fn name(&self) -> &'static str {
         match self {
             Source::Imdb(_) => "imdb",
+            Source::Job(_) => "job",
         }
     }
 
@@ -87,6 +91,7 @@ impl Source {
     pub fn tables(&self) -> Vec<Table> {
         match self {
             Source::Imdb(files) => files.tables(),
+            Source::Job(files) => files.tables(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Source {
     pub fn amount(&self, table: usize) -> Amount {
         match self {
             Source::Imdb(files) => files.amount(table),
+            Source::Job(files) => files.amount(table),
         }
     }
 
@@ -103,6 +109,7 @@ impl Source {
     pub fn key(&self, table: usize) -> String {
         match self {
             Source::Imdb(files) => files.key(table),
+            Source::Job(files) => files.key(table),
         }
     }
 
@@ -110,7 +117,7 @@ impl Source {
     pub fn has_parts(&self, _table: usize) -> bool {
         match self {
             // A compressed file can be read from its beginning only.
-            Source::Imdb(_) => false,
+            Source::Imdb(_) | Source::Job(_) => false,
         }
     }
 
@@ -118,6 +125,7 @@ impl Source {
     pub fn open(&self, table: usize, _part: Part) -> Result<Rows, SourceError> {
         Ok(match self {
             Source::Imdb(files) => Rows::Imdb(Box::new(files.open_rows(table)?)),
+            Source::Job(files) => Rows::Job(Box::new(files.open_rows(table)?)),
         })
     }
 
@@ -131,6 +139,7 @@ impl Source {
     ) -> Result<(), SourceError> {
         match self {
             Source::Imdb(files) => files.look(table, columns, see),
+            Source::Job(files) => files.look(table, columns, see),
         }
     }
 }
@@ -140,6 +149,8 @@ impl Source {
 pub enum Rows {
     /// Of a file of IMDb's.
     Imdb(Box<imdb::Rows>),
+    /// Of a file of the Join Order Benchmark's.
+    Job(Box<job::Rows>),
 }
 
 impl Rows {
@@ -148,6 +159,7 @@ impl Rows {
     pub fn fill(&mut self, chunk: &mut Chunk) -> Result<bool, SourceError> {
         match self {
             Rows::Imdb(rows) => rows.fill(chunk),
+            Rows::Job(rows) => rows.fill(chunk),
         }
     }
 
@@ -155,6 +167,7 @@ impl Rows {
     pub fn rejected(&mut self) -> Vec<Reject> {
         match self {
             Rows::Imdb(rows) => rows.rejected(),
+            Rows::Job(rows) => rows.rejected(),
         }
     }
 
@@ -162,6 +175,7 @@ impl Rows {
     pub fn position(&self) -> u64 {
         match self {
             Rows::Imdb(rows) => rows.position(),
+            Rows::Job(rows) => rows.position(),
         }
     }
 
@@ -169,6 +183,7 @@ impl Rows {
     pub fn digest(self) -> Option<Digest> {
         match self {
             Rows::Imdb(rows) => Some(rows.digest()),
+            Rows::Job(rows) => Some(rows.digest()),
         }
     }
 }
