@@ -1,6 +1,7 @@
 //! `pgbench-rs load`: data into any server.
 
 mod imdb;
+mod job;
 mod show;
 mod target;
 
@@ -21,6 +22,7 @@ pub struct Load {
 #[derive(Debug, Subcommand)]
 enum Command {
     Imdb(Box<imdb::Imdb>),
+    Job(Box<job::Job>),
 }
 
 impl Load {
@@ -28,6 +30,7 @@ impl Load {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Imdb(command) => command.run(),
+            Command::Job(command) => command.run(),
         }
     }
 }
