@@ -31,4 +31,4 @@ bench-clones: setup
 
 # The harness's own hot paths (criterion); needs no server.
 bench-paths:
-	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench proxy
+	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench rows --bench proxy

@@ -1,7 +1,10 @@
 //! `pgbench-rs load`: data into any server.
 
 mod imdb;
-mod show;
+mod pgbench;
+pub mod show;
+pub mod synthetic;
+mod tables;
 mod target;
 
 use clap::{Args, Subcommand};
@@ -21,6 +24,9 @@ pub struct Load {
 #[derive(Debug, Subcommand)]
 enum Command {
     Imdb(Box<imdb::Imdb>),
+    Synthetic(Box<synthetic::SyntheticImdb>),
+    Tables(Box<tables::UserTables>),
+    Pgbench(pgbench::Pgbench),
 }
 
 impl Load {
@@ -28,6 +34,9 @@ impl Load {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Imdb(command) => command.run(),
+            Command::Synthetic(command) => command.run(),
+            Command::Tables(command) => command.run(),
+            Command::Pgbench(command) => command.run(),
         }
     }
 }

@@ -287,12 +287,12 @@ fn letters(of: ColumnType, text: &Text, found: &mut Found<'_>) {
 }
 
 fn weights(of: ColumnType, choice: &Choice, found: &mut Found<'_>) {
-    if choice.of.values().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-        found.at(&["values", "of"], "weights are numbers, 0 or more", "write such numbers");
-    } else if choice.of.values().sum::<f64>() <= 0.0 {
-        found.at(&["values", "of"], "no value has a weight", "give at least one value a weight above 0");
+    if choice.weights.values().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        found.at(&["values", "weights"], "weights are numbers, 0 or more", "write such numbers");
+    } else if choice.weights.values().sum::<f64>() <= 0.0 {
+        found.at(&["values", "weights"], "no value has a weight", "give at least one value a weight above 0");
     }
-    for value in choice.of.keys().filter(|value| !reads(of, value)) {
-        found.at(&["values", "of", value], format!("`{value}` is no {}", of.sql()), "write it as SQL reads it");
+    for value in choice.weights.keys().filter(|value| !reads(of, value)) {
+        found.at(&["values", "weights", value], format!("`{value}` is no {}", of.sql()), "write it as SQL reads it");
     }
 }

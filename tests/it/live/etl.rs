@@ -5,6 +5,7 @@ mod fetched;
 mod files;
 mod hostile;
 mod settings;
+mod synthetic;
 
 use super::fixture::Primary;
 use files::{Folder, LIMIT};
