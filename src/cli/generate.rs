@@ -45,7 +45,7 @@ impl Generate {
 struct Imdb {
     #[command(flatten)]
     which: Which,
-    /// The folder for the files; files of these names in it are overwritten
+    /// The folder for the files; synthetic ones that are there give way
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// Compress them

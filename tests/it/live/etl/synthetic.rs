@@ -49,7 +49,7 @@ async fn copied_rows_are_those_of_the_files() {
     let note: String = one(&client, "SELECT obj_description('title_principals'::regclass)").await;
     assert!(note.starts_with("synthetic IMDb, scale 0.0005, seed 3"), "{note}");
     let keys: i64 = one(&client, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated").await;
-    assert_eq!(keys, 8);
+    assert_eq!(keys, 7);
     for file in &FILES {
         let table = file.table(Schema::Typed).name;
         client.batch_execute(&format!("ALTER TABLE {table} SET SCHEMA copied")).await.expect("moved");
