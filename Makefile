@@ -3,7 +3,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench bench-clones bench-paths build setup check
+.PHONY: run test bench bench-clones bench-load bench-paths build setup check
 
 run: setup build
 	$(BIN) run failover
@@ -28,6 +28,10 @@ bench: setup
 # Thin clones beside what the machine itself takes for a snapshot and a start. Needs root, btrfs-progs and xfsprogs.
 bench-clones: setup
 	cargo bench --locked --bench clone_floor
+
+# The loader beside psql's \copy: same files, same end state, in turn.
+bench-load: setup
+	cargo bench --locked --bench load
 
 # The harness's own hot paths (criterion); needs no server.
 bench-paths:

@@ -1,6 +1,7 @@
 //! `pgbench-rs load`: data into any server.
 
 mod imdb;
+mod job;
 mod pgbench;
 pub mod show;
 pub mod synthetic;
@@ -27,6 +28,7 @@ enum Command {
     Synthetic(Box<synthetic::SyntheticImdb>),
     Tables(Box<tables::UserTables>),
     Pgbench(pgbench::Pgbench),
+    Job(Box<job::Job>),
 }
 
 impl Load {
@@ -37,6 +39,7 @@ impl Load {
             Command::Synthetic(command) => command.run(),
             Command::Tables(command) => command.run(),
             Command::Pgbench(command) => command.run(),
+            Command::Job(command) => command.run(),
         }
     }
 }

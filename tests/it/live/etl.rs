@@ -4,6 +4,7 @@ mod ended;
 mod fetched;
 mod files;
 mod hostile;
+mod job;
 mod settings;
 mod synthetic;
 
