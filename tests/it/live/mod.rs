@@ -8,6 +8,7 @@ mod disks;
 mod docker;
 mod faults;
 mod fixture;
+mod imdb;
 mod lab;
 mod load;
 mod manager;
