@@ -7,6 +7,7 @@ mod completions;
 mod doctor;
 mod export;
 mod list;
+mod load;
 mod new;
 mod plan;
 mod report;
@@ -57,6 +58,7 @@ enum Command {
     Export(export::Export),
     Clean(clean::Clean),
     Clone(clone::Clone),
+    Load(load::Load),
     Template(template::Template),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
+        Command::Load(command) => command.run(),
         Command::Template(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -17,3 +17,4 @@ pub mod rejects;
 pub mod source;
 pub mod synthetic;
 pub mod table;
+pub mod tables;

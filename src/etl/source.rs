@@ -6,6 +6,7 @@ use super::imdb;
 use super::rejects::Reject;
 use super::synthetic;
 use super::table::Table;
+use super::tables;
 use serde::Serialize;
 use std::io;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ pub enum Source {
     Imdb(imdb::Files),
     /// The same tables, synthetic.
     SyntheticImdb(synthetic::source::Tables),
+    /// Tables of the user's own, synthetic.
+    Tables(tables::Tables),
 }
 
 /// How much there is of a table, as far as that is known before its rows are read.
@@ -84,6 +87,7 @@ impl Source {
         match self {
             Source::Imdb(_) => "imdb",
             Source::SyntheticImdb(_) => "synthetic_imdb",
+            Source::Tables(_) => "tables",
         }
     }
 
@@ -92,6 +96,16 @@ impl Source {
         match self {
             Source::Imdb(files) => files.tables(),
             Source::SyntheticImdb(tables) => tables.tables(),
+            Source::Tables(tables) => tables.tables(),
+        }
+    }
+
+    /// What is to be said of its tables to whoever finds them, and becomes their comment: that rows are synthetic.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Source::Imdb(_) => None,
+            Source::SyntheticImdb(tables) => Some(tables.note()),
+            Source::Tables(tables) => Some(tables.note()),
         }
     }
 
@@ -100,6 +114,7 @@ impl Source {
         match self {
             Source::Imdb(files) => files.amount(table),
             Source::SyntheticImdb(tables) => tables.amount(table),
+            Source::Tables(tables) => tables.amount(table),
         }
     }
 
@@ -110,6 +125,7 @@ impl Source {
         match self {
             Source::Imdb(files) => files.key(table),
             Source::SyntheticImdb(tables) => tables.key(table),
+            Source::Tables(tables) => tables.key(table),
         }
     }
 
@@ -118,7 +134,7 @@ impl Source {
         match self {
             // A compressed file can be read from its beginning only.
             Source::Imdb(_) => false,
-            Source::SyntheticImdb(_) => true,
+            Source::SyntheticImdb(_) | Source::Tables(_) => true,
         }
     }
 
@@ -127,6 +143,7 @@ impl Source {
         Ok(match self {
             Source::Imdb(files) => Rows::Imdb(Box::new(files.open_rows(table)?)),
             Source::SyntheticImdb(tables) => Rows::SyntheticImdb(Box::new(tables.open(table, part))),
+            Source::Tables(tables) => Rows::Tables(Box::new(tables.open(table, part))),
         })
     }
 
@@ -140,7 +157,7 @@ impl Source {
     ) -> Result<(), SourceError> {
         match self {
             Source::Imdb(files) => files.look(table, columns, see),
-            Source::SyntheticImdb(_) => Ok(()),
+            Source::SyntheticImdb(_) | Source::Tables(_) => Ok(()),
         }
     }
 }
@@ -152,6 +169,8 @@ pub enum Rows {
     Imdb(Box<imdb::Rows>),
     /// Of a synthetic table.
     SyntheticImdb(Box<synthetic::source::Rows>),
+    /// Of a user's own synthetic table.
+    Tables(Box<tables::Rows>),
 }
 
 impl Rows {
@@ -161,6 +180,7 @@ impl Rows {
         match self {
             Rows::Imdb(rows) => rows.fill(chunk),
             Rows::SyntheticImdb(rows) => Ok(rows.fill(chunk)),
+            Rows::Tables(rows) => Ok(rows.fill(chunk)),
         }
     }
 
@@ -168,7 +188,7 @@ impl Rows {
     pub fn rejected(&mut self) -> Vec<Reject> {
         match self {
             Rows::Imdb(rows) => rows.rejected(),
-            Rows::SyntheticImdb(_) => Vec::new(),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => Vec::new(),
         }
     }
 
@@ -176,7 +196,7 @@ impl Rows {
     pub fn position(&self) -> u64 {
         match self {
             Rows::Imdb(rows) => rows.position(),
-            Rows::SyntheticImdb(_) => 0,
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => 0,
         }
     }
 
@@ -184,7 +204,7 @@ impl Rows {
     pub fn digest(self) -> Option<Digest> {
         match self {
             Rows::Imdb(rows) => Some(rows.digest()),
-            Rows::SyntheticImdb(_) => None,
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => None,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! DIR/{name.basics,title.akas,title.basics,title.crew,title.episode,title.principals,title.ratings}.tsv[.gz]
 //! ```
 
+pub mod fetch;
 pub mod row;
 pub mod rows;
 pub mod schema;

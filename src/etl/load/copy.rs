@@ -9,11 +9,15 @@ use crate::etl::table::{Table, quoted};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::pin::pin;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 /// Chunks that wait between reading and sending: enough that neither stands still for the other's every hiccup.
 const WAITING: usize = 2;
+
+/// Who waits for rows looks so often whether the server is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a copy came to.
 #[derive(Debug, Default)]
@@ -52,11 +56,16 @@ pub async fn copy(
     let (send, batches) = mpsc::channel(WAITING);
     let source = work.order.source.clone();
     let reading = tokio::task::spawn_blocking(move || read(&source, nth, part, &send));
-    let sent = send_all(client, work, table, freeze, rejects, batches).await;
+    let copied = match send_all(client, work, table, freeze, rejects, batches).await {
+        Ok(Some(copied)) => copied,
+        // Reading has failed, and says why.
+        Ok(None) => Copied::default(),
+        // The thread ends by itself when it wants to pass on what it reads.
+        Err(error) => return Err(error),
+    };
     let read = reading.await.map_err(|error| LoadError::Broken(format!("reading for {}: {error}", table.name)))?;
-    // When reading fails the chunks end early, and the copy is not what was wrong.
     let file = read.map_err(|source| LoadError::Source { table: table.name.clone(), source })?;
-    Ok(Copied { file, ..sent? })
+    Ok(Copied { file, ..copied })
 }
 
 /// Reads all rows, on a thread that may wait for files and for chunks to be sent.
@@ -78,6 +87,7 @@ fn read(source: &Source, nth: usize, part: Part, send: &mpsc::Sender<Batch>) -> 
     }
 }
 
+/// Sends what is read; nothing comes of it when reading ends early.
 async fn send_all(
     client: &Client,
     work: &Work,
@@ -85,7 +95,7 @@ async fn send_all(
     freeze: bool,
     rejects: &mut Rejects,
     mut batches: mpsc::Receiver<Batch>,
-) -> Result<Copied, LoadError> {
+) -> Result<Option<Copied>, LoadError> {
     let doing = || format!("copying {}", table.name);
     let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
     let freeze = if freeze { ", FREEZE" } else { "" };
@@ -93,7 +103,7 @@ async fn send_all(
     let mut sink = pin!(client.copy_in::<_, Bytes>(&copy).await.doing(doing)?);
     sink.send(Bytes::from_static(HEADER)).await.doing(doing)?;
     let (mut copied, mut sent, mut is_whole) = (Copied::default(), 0, false);
-    while let Some(batch) = batches.recv().await {
+    while let Some(batch) = next(client, table, &mut batches).await? {
         let bytes = batch.rows.len() as u64;
         if !batch.rows.is_empty() {
             sink.feed(batch.rows).await.doing(doing)?;
@@ -109,12 +119,25 @@ async fn send_all(
     }
     if !is_whole {
         // The sink goes, and the server is told that the copy failed.
-        return Err(LoadError::Broken(format!("the rows for {} ended early", table.name)));
+        return Ok(None);
     }
     sink.send(Bytes::from_static(TRAILER)).await.doing(doing)?;
     copied.rows = sink.finish().await.doing(doing)?;
     if copied.rows != sent {
         return Err(LoadError::Count { table: table.name.clone(), sent, taken: copied.rows });
     }
-    Ok(copied)
+    Ok(Some(copied))
+}
+
+/// The next batch. Who only waits for it would not see that the server is gone.
+async fn next(client: &Client, table: &Table, batches: &mut mpsc::Receiver<Batch>) -> Result<Option<Batch>, LoadError> {
+    loop {
+        match tokio::time::timeout(LOOK, batches.recv()).await {
+            Ok(batch) => return Ok(batch),
+            Err(_) if client.is_closed() => {
+                return Err(LoadError::Broken(format!("copying {}: the server closed the connection", table.name)));
+            }
+            Err(_) => {}
+        }
+    }
 }

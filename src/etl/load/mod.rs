@@ -54,6 +54,9 @@ pub struct Order {
 /// The lock that a load holds in its database, so that there is one at a time: `pgbenchr` in ASCII.
 const LOCK: i64 = 0x7067_6265_6e63_6872;
 
+/// So long after a load was killed its session may still be there.
+const ALONE: Duration = Duration::from_secs(3);
+
 /// Loads. When `stop` comes to pass, what is not complete is undone. Server-wide settings are taken back however it ends.
 pub async fn load(order: Order, stop: impl Future<Output = ()>) -> Result<Loaded, LoadError> {
     let login = Login { application_name: "pgbench-rs".into(), ..order.login.clone() };
@@ -74,16 +77,20 @@ pub async fn load(order: Order, stop: impl Future<Output = ()>) -> Result<Loaded
     };
     let loaded = loaded.await;
     let back = if changed { server::take_back(&client).await.map(drop) } else { Ok(()) };
+    // The session ends some time after the client, and the next load should not have to wait for that.
+    let freed = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
     let mut loaded = loaded?;
     back?;
+    freed.doing(|| "the end of the load".into())?;
     loaded.notes = notes;
     Ok(loaded)
 }
 
 /// Whether the server and the database can be loaded into, and nobody else does.
 async fn check(client: &Client) -> Result<(), LoadError> {
-    let about = "SELECT pg_is_in_recovery(), current_setting('server_encoding'), pg_try_advisory_lock($1)";
-    let row = client.query_one(about, &[&LOCK]).await.doing(|| "looking at the server".into())?;
+    let doing = || "looking at the server".to_owned();
+    let about = "SELECT pg_is_in_recovery(), current_setting('server_encoding')";
+    let row = client.query_one(about, &[]).await.doing(doing)?;
     let encoding: String = row.get(1);
     if row.get(0) {
         return Err(LoadError::Server("the server is a standby\nhint: load into its primary".into()));
@@ -92,8 +99,12 @@ async fn check(client: &Client) -> Result<(), LoadError> {
         let hint = "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0";
         return Err(LoadError::Server(format!("the database's encoding is {encoding}, the data's UTF8\nhint: {hint}")));
     }
-    if !row.get::<_, bool>(2) {
-        return Err(LoadError::Server("another load into this database is under way".into()));
+    let limit = Instant::now() + ALONE;
+    while !client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await.doing(doing)?.get::<_, bool>(0) {
+        if Instant::now() > limit {
+            return Err(LoadError::Server("another load into this database is under way".into()));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }

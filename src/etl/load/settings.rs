@@ -35,7 +35,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let session = [("maintenance_work_mem", "256MB"), ("synchronous_commit", "off")];
         Settings {
             streams: None,
             streams_per_table: 1,
@@ -46,7 +45,8 @@ impl Default for Settings {
             freeze: true,
             existing: Existing::Fail,
             max_rejects: 100_000,
-            session: session.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            // No asynchronous commit: a table that is complete stays, and there are few commits to wait for.
+            session: [("maintenance_work_mem".to_owned(), "256MB".to_owned())].into(),
             server: BTreeMap::new(),
         }
     }

@@ -129,7 +129,9 @@ mod tests {
             let mut seen = [0f64; 16];
             for row in 0..160_000 {
                 let mut draws = stream.at(row);
-                (0..draw).for_each(|_| drop(draws.bits()));
+                for _ in 0..draw {
+                    draws.bits();
+                }
                 seen[draws.below(16) as usize] += 1.0;
             }
             let chi: f64 = seen.iter().map(|n| (n - 10_000.0) * (n - 10_000.0) / 10_000.0).sum();

@@ -5,7 +5,7 @@
 //! DIR/SYNTHETIC.txt        what this is: the scale, the seed
 //! ```
 
-use super::{Generator, Which};
+use super::{Generator, Which, source};
 use flate2::{Compression, write::GzEncoder};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -123,11 +123,11 @@ fn make(
     for part in parts {
         let rows = part * PART..((part + 1) * PART).min(generator.of().rows(which));
         if part == 0 {
-            lines.extend_from_slice(which.columns().join("\t").as_bytes());
+            lines.extend_from_slice(source::shape(which).header().as_bytes());
             lines.push(b'\n');
         }
         generator.lines(which, rows.clone(), &mut lines);
-        let bytes = if gzip { compressed(&lines) } else { Ok(lines.clone()) };
+        let bytes = if gzip { compressed(&lines) } else { Ok(std::mem::take(&mut lines)) };
         lines.clear();
         // The writer has broken off, and says why.
         let Ok(()) = tell.send(bytes.map(|bytes| Part { bytes, rows: rows.end - rows.start })) else { return };

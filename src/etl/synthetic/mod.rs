@@ -85,31 +85,6 @@ impl Which {
         }
     }
 
-    /// The names of its columns, as IMDb's file has them.
-    pub fn columns(self) -> &'static [&'static str] {
-        match self {
-            Which::Names => &["nconst", "primaryName", "birthYear", "deathYear", "primaryProfession", "knownForTitles"],
-            Which::Titles => &[
-                "tconst",
-                "titleType",
-                "primaryTitle",
-                "originalTitle",
-                "isAdult",
-                "startYear",
-                "endYear",
-                "runtimeMinutes",
-                "genres",
-            ],
-            Which::Akas => {
-                &["titleId", "ordering", "title", "region", "language", "types", "attributes", "isOriginalTitle"]
-            }
-            Which::Crew => &["tconst", "directors", "writers"],
-            Which::Episodes => &["tconst", "parentTconst", "seasonNumber", "episodeNumber"],
-            Which::Principals => &["tconst", "ordering", "nconst", "category", "job", "characters"],
-            Which::Ratings => &["tconst", "averageRating", "numVotes"],
-        }
-    }
-
     /// Rows at scale 1: those of IMDb's files of 2026-02-28; of `title.crew`, which has some more there, those of
     /// `title.basics`.
     pub fn full(self) -> u64 {

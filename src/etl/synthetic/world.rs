@@ -48,7 +48,6 @@ pub(super) const DIRECTOR: usize = 4;
 #[derive(Debug)]
 pub(super) struct World {
     pub seed: u64,
-    pub names: u64,
     pub titles: u64,
     pub akas: Spread,
     pub episodes: Spread,
@@ -75,7 +74,6 @@ impl World {
         let (names, series) = (of.rows(Which::Names), titles / TITLES * SERIES);
         World {
             seed: of.seed,
-            names,
             titles,
             akas: spread(Which::Akas),
             episodes: spread(Which::Episodes),

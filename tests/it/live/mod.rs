@@ -6,6 +6,7 @@ mod clones;
 mod containers;
 mod disks;
 mod docker;
+mod etl;
 mod faults;
 mod fixture;
 mod imdb;
