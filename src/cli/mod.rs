@@ -3,6 +3,7 @@
 mod check;
 mod clean;
 mod clone;
+mod compare;
 mod completions;
 mod doctor;
 mod export;
@@ -13,6 +14,7 @@ mod new;
 mod plan;
 mod report;
 mod run;
+mod selftest;
 mod source;
 mod template;
 
@@ -45,8 +47,8 @@ Begin with:
   pgbench-rs new my.toml --from failover
   pgbench-rs clone create --from 'dbname=postgres' --data-dir DIR    a writable clone of a server that you run
 
-Exit codes: 0 fine, 1 a claim failed, 2 bad scenario or arguments, 4 the run failed, a variant has no valid trial
-or a claim cannot be judged, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
+Exit codes: 0 fine, 1 a claim failed or a regression, 2 bad scenario or arguments, 4 the run failed, a variant has no valid trial
+or a claim cannot be judged, 3 `compare` cannot tell, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -56,7 +58,9 @@ enum Command {
     List(list::List),
     New(new::New),
     Report(report::Report),
+    Compare(compare::Compare),
     Export(export::Export),
+    Selftest(selftest::Selftest),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Load(load::Load),
@@ -80,7 +84,9 @@ pub fn main() -> ExitCode {
         Command::List(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Selftest(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Load(command) => command.run(),

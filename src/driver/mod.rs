@@ -193,11 +193,15 @@ pub fn server_user(asked: Option<&str>, containers: bool) -> Result<Option<User>
     }
 }
 
+/// Where data directories go when nobody says; it may not be there yet.
+pub fn default_work_path() -> PathBuf {
+    PathBuf::from(format!("/var/tmp/pgbench-rs-{}", nix::unistd::geteuid()))
+}
+
 /// The default of `--work`: a folder of this user's own in `/var/tmp`, which is on disk where `/tmp`
 /// often is in memory. It is made when it is not there.
 pub fn default_work() -> Result<PathBuf, DriverError> {
-    let uid = nix::unistd::geteuid().as_raw();
-    let path = PathBuf::from(format!("/var/tmp/pgbench-rs-{uid}"));
+    let path = default_work_path();
     let io = |source| DriverError::Io { path: path.clone(), source };
     match fs::create_dir(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
@@ -205,7 +209,7 @@ pub fn default_work() -> Result<PathBuf, DriverError> {
     }
     // The name can be guessed and anybody may write to /var/tmp.
     let meta = fs::symlink_metadata(&path).map_err(io)?;
-    if !meta.is_dir() || meta.uid() != uid {
+    if !meta.is_dir() || meta.uid() != nix::unistd::geteuid().as_raw() {
         return Err(DriverError::NotOwn { path });
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o711)).map_err(io)?;

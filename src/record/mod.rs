@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! results/<scenario>-<run_id>/       run_id: <utc>-<id>, short and sortable
-//!   run.json          scenario as written, plan, command line, versions, host facts, settings, accounting, result
+//!   run.json          scenario as written, plan, command line, versions, host facts, settings, ways of cloning, accounting, result
 //!   trials.csv        one row a trial: the index; rows of other files count only when their trial is in it
 //!   summary.csv       one value a row
 //!   events.csv        dated happenings
 //!   metrics.lp.gz     every sampled point, line protocol (written by the sink)
 //!   inventory.jsonl   what was created and whether it is gone (written by the inventory)
 //!   latency/          HdrHistogram V2 interval logs (written by the loads)
+//!   report.html       what people look at (written by the report, made again at will)
 //!   nodes/<trial>/<node>/postgresql.log
 //! ```
 //!
@@ -25,6 +26,7 @@ pub use read::read;
 pub use row::{EventRow, Status, SummaryRow, TrialRow};
 pub use write::{Ended, Opening, Writer};
 
+use crate::probe::clones::Way;
 use crate::sink::{Accounting, WriteError};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -73,6 +75,9 @@ pub struct Manifest {
     /// Settings that differ from the server's defaults: by variant, `node.setting` or `setting` and value.
     #[serde(default)]
     pub settings: IndexMap<String, BTreeMap<String, String>>,
+    /// By which ways clones came, by variant: all that were taken in its trials.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub clones: IndexMap<String, Vec<Way>>,
     /// Sampled columns (`view.column`) that the servers do not have.
     #[serde(default)]
     pub absent: BTreeSet<String>,

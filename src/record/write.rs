@@ -8,6 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
+use crate::probe::clones::Way;
 use crate::sink::{Accounting, WriteError};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,8 @@ pub struct Ended<'a> {
     pub accounting: Accounting,
     /// Sampled columns that its servers do not have.
     pub absent: &'a BTreeSet<String>,
+    /// By which ways its clones came.
+    pub clones: &'a [Way],
 }
 
 /// How the servers of a plan exist.
@@ -66,6 +69,11 @@ fn drivers(plan: &Plan) -> String {
 fn colocated(plan: &Plan) -> bool {
     let nodes = plan.variants.iter().flat_map(|variant| variant.scenario.nodes());
     nodes.into_iter().all(|node| node.driver.external().is_none())
+}
+
+/// Why a driver was not taken may be told in words of others.
+fn masked(way: &Way) -> Way {
+    Way { why: way.why.as_deref().map(mask), ..way.clone() }
 }
 
 /// A results folder that is being written.
@@ -102,6 +110,7 @@ impl Writer {
             servers: Vec::new(),
             templates: Vec::new(),
             settings: Default::default(),
+            clones: Default::default(),
             absent: BTreeSet::new(),
             accounting: Accounting::default(),
             plan,
@@ -206,6 +215,14 @@ impl Writer {
             run_id,
         };
         self.append("trials.csv", &rows([row]))?;
+        if !ended.clones.is_empty() {
+            let known = self.manifest.clones.entry(self.variant_name(trial.variant)).or_default();
+            for way in ended.clones.iter().map(masked) {
+                if !known.contains(&way) {
+                    known.push(way);
+                }
+            }
+        }
         self.manifest.accounting += ended.accounting;
         self.manifest.absent.extend(ended.absent.iter().cloned());
         self.write_manifest()

@@ -52,13 +52,14 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
 }
 
 /// Kinds of events that no reader may miss, and what they are called.
-const GRAVE: [(&str, &str); 8] = [
+const GRAVE: [(&str, &str); 9] = [
     ("failover.blocked", "failover stood still"),
     ("split_brain", "split brain"),
     ("ledger.two_primaries", "two primaries"),
     ("container.oom", "out of memory"),
     ("container.unheard", "an engine was not heard"),
     ("clone.failed", "a clone failed"),
+    ("clone.evicted", "a clone was ended for the source's room"),
     ("clone.inconsistent", "a clone was inconsistent"),
     ("disk.in_memory", "a disk was in memory"),
 ];

@@ -4,11 +4,14 @@
 mod answer;
 mod caveats;
 mod clones;
+pub mod compare;
 pub mod export;
 mod figures;
+pub mod html;
 mod humane;
 pub mod judge;
 mod reading;
+pub mod selftest;
 pub mod statistics;
 mod table;
 mod terminal;
@@ -41,6 +44,8 @@ pub struct Summary {
     pub machine: String,
     /// The loads, a line each.
     pub loads: Vec<String>,
+    /// By which ways clones came, a line each.
+    pub clones: Vec<String>,
     /// The variants, in the plan's order.
     pub variants: Vec<VariantSummary>,
     /// Claims, judged.
@@ -115,6 +120,7 @@ pub fn summarize(record: &Record) -> Summary {
         server: versions(manifest),
         machine: machine(record),
         loads: loads(record),
+        clones: clones::ways(record),
         claims: judge::claims(record),
         not_counted: bad
             .map(|row| NotCounted {

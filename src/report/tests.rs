@@ -33,6 +33,7 @@ impl Lab {
                 conninfo: None,
             }],
             settings: Default::default(),
+            clones: Default::default(),
             absent: Default::default(),
             templates: Vec::new(),
             accounting: Default::default(),

@@ -23,7 +23,7 @@ use crate::driver::start::whole;
 use crate::driver::{Setup, Workplace, default_work, server_user};
 use crate::plan::Plan;
 use crate::record::{self, Outline, RunStatus, Writer};
-use crate::report::summarize;
+use crate::report::{html, summarize};
 use crate::scenario::Source;
 use anyhow::{Context, bail};
 use guests::Guests;
@@ -150,7 +150,8 @@ fn finish(
     };
     let written = writer.finish(status, reason.as_deref()).and_then(|()| {
         let record = record::read(&dir)?;
-        writer.result(&summarize(&record))
+        writer.result(&summarize(&record))?;
+        Ok(record)
     });
     let undone = clean::undo_own(inventory);
     for failure in &undone.errors {
@@ -158,7 +159,11 @@ fn finish(
     }
     watchdog.farewell().context("the watchdog did not end")?;
     let kept = result.with_context(|| format!("the run failed; what it recorded is in {}", dir.display()))?;
-    written.with_context(|| format!("the record in {} is not whole", dir.display()))?;
+    let record = written.with_context(|| format!("the record in {} is not whole", dir.display()))?;
+    // The record is whole without its page, which `report --html` makes again.
+    if let Err(error) = html::write(&record) {
+        tell(&format!("warning: the page was not written: {}", whole(&error)));
+    }
     Ok(Done { dir, interrupted, kept })
 }
 

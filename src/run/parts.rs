@@ -55,6 +55,8 @@ pub struct Ended {
     pub values: Vec<Value>,
     /// `view.column` of what the servers do not have.
     pub absent: BTreeSet<String>,
+    /// By which ways clones came.
+    pub clones: Vec<clones::Way>,
     /// Why the apparatus cannot be believed.
     pub problems: Vec<String>,
 }
@@ -181,8 +183,9 @@ impl Parts {
     pub async fn halt(self, steady_from: Duration) -> Halted {
         let mut ended = Ended::default();
         for campaign in self.clones {
-            let clones::Ended { values, problems } = campaign.stop().await;
+            let clones::Ended { values, ways, problems } = campaign.stop().await;
             ended.values.extend(values);
+            ended.clones.extend(ways);
             ended.problems.extend(problems);
         }
         for (name, load) in self.loads {

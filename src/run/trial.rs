@@ -38,6 +38,7 @@ pub struct Ended {
     events: Vec<Event>,
     accounting: Accounting,
     absent: BTreeSet<String>,
+    clones: Vec<clones::Way>,
     /// Settings that differ from the server's defaults, where they could be read.
     pub settings: Option<BTreeMap<String, String>>,
     /// How to connect to servers that were left up.
@@ -54,6 +55,7 @@ impl Ended {
             events: Vec::new(),
             accounting: Accounting::default(),
             absent: BTreeSet::new(),
+            clones: Vec::new(),
             settings: None,
             kept: Vec::new(),
         }
@@ -90,6 +92,7 @@ impl Ended {
             events: &self.events,
             accounting: self.accounting,
             absent: &self.absent,
+            clones: &self.clones,
         }
     }
 
@@ -248,6 +251,7 @@ impl Lab {
             Ok(Ok(Phases::Whole(parts))) => {
                 ended.values.extend(parts.values);
                 ended.absent = parts.absent;
+                ended.clones = parts.clones;
                 for problem in parts.problems {
                     ended.otherwise(Status::Invalid, problem);
                 }

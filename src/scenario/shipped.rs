@@ -22,6 +22,7 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped { name: "versions", text: include_str!("../../scenarios/versions.toml") },
     Shipped { name: "small-container", text: include_str!("../../scenarios/small-container.toml") },
     Shipped { name: "baseline", text: include_str!("../../scenarios/baseline.toml") },
+    Shipped { name: "selftest", text: include_str!("../../scenarios/selftest.toml") },
     Shipped { name: "clone-startup", text: include_str!("../../scenarios/clone-startup.toml") },
     Shipped { name: "clone-container", text: include_str!("../../scenarios/clone-container.toml") },
     Shipped { name: "clone-impact", text: include_str!("../../scenarios/clone-impact.toml") },

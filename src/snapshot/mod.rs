@@ -19,6 +19,7 @@ mod copy;
 mod directory;
 mod error;
 mod extents;
+pub mod label;
 mod origin;
 mod reflink;
 mod symlink;

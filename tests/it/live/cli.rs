@@ -11,6 +11,7 @@ mod interrupt;
 mod keep;
 mod kill;
 mod outage;
+mod page;
 mod split_brain;
 mod start;
 mod unprivileged;

@@ -9,6 +9,7 @@ mod docker;
 mod etl;
 mod faults;
 mod fixture;
+mod imdb;
 mod lab;
 mod load;
 mod manager;
