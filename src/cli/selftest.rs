@@ -3,7 +3,7 @@
 use super::Usage;
 use crate::plan::expand;
 use crate::report::selftest::{selftest, terminal};
-use crate::run::{Options, run};
+use crate::run::{Keeping, Options, run};
 use crate::scenario::read::read;
 use crate::scenario::shipped;
 use anyhow::Context;
@@ -70,6 +70,7 @@ impl Selftest {
             server_user: None,
             start_limit: Duration::from_secs(60),
             keep: false,
+            templates: Keeping::default(),
             command: std::env::args().collect(),
             program: std::env::current_exe().context("cannot tell which file this program is")?,
         };

@@ -79,9 +79,20 @@ impl Plan {
             phase_lines(f, phase, measured.filter(|measured| measured.phase == i).map(|measured| measured.name))?;
         }
         limits(f, &first.scenario)?;
+        sinks(f, &first.scenario)?;
         order(f, self)?;
         estimate(f, self)
     }
+}
+
+fn sinks(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    if !scenario.sink.is_empty() {
+        writeln!(f, "\nsampled points also go to")?;
+    }
+    for (name, sink) in &scenario.sink {
+        writeln!(f, "  {name}: {}", sink.url())?;
+    }
+    Ok(())
 }
 
 fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
@@ -190,7 +201,7 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario, places: &Places) -> 
         writeln!(f, "  clones {name}: {}", clones(scenario, campaign, places))?;
     }
     let sample = &scenario.sample;
-    writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
+    writeln!(f, "  sessions every {}, counters every {}, tables every {}", sample.waits, sample.every, sample.tables)?;
     if place::containers(scenario) {
         writeln!(f, "  containers every {}, at whole seconds and no more often", sample.every)?;
     }
