@@ -36,7 +36,8 @@ bench-clones: setup
 # The loader beside psql's \copy: same files, same end state, in turn.
 bench-load: setup
 	cargo bench --locked --bench load
+	cargo bench --locked --bench fill_pgbench
 
 # The harness's own hot paths (criterion); needs no server.
 bench-paths:
-	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench proxy
+	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench rows --bench proxy

@@ -99,9 +99,9 @@ impl Source {
     pub fn tables(&self) -> Vec<Table> {
         match self {
             Source::Imdb(files) => files.tables(),
-            Source::Job(files) => files.tables(),
             Source::SyntheticImdb(tables) => tables.tables(),
             Source::Tables(tables) => tables.tables(),
+            Source::Job(files) => files.tables(),
         }
     }
 
@@ -140,8 +140,8 @@ impl Source {
     pub fn has_parts(&self, _table: usize) -> bool {
         match self {
             // A compressed file can be read from its beginning only.
-            Source::Imdb(_) | Source::Job(_) => false,
             Source::SyntheticImdb(_) | Source::Tables(_) => true,
+            Source::Imdb(_) | Source::Job(_) => false,
         }
     }
 

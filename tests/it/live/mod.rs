@@ -10,6 +10,7 @@ mod etl;
 mod faults;
 mod fixture;
 mod host;
+mod imdb;
 mod lab;
 mod load;
 mod locks;
