@@ -165,11 +165,9 @@ impl Scenario {
     /// Names of the data sets that steps load into the standing cluster.
     pub fn loaded_by_steps(&self) -> Vec<&str> {
         let steps = self.phase.iter().flat_map(|phase| phase.steps.values());
-        let load = |act| match act {
-            &Fault::Load(ref load) => Some(load.data.as_str()),
-            _ => None,
-        };
-        steps.filter_map(|step| load(&step.act)).collect()
+        steps
+            .filter_map(|step| if let Fault::Load(load) = &step.act { Some(load.data.as_str()) } else { None })
+            .collect()
     }
 
     /// The data sets that are loaded before the servers of a trial exist: all that no step loads.
