@@ -1,9 +1,10 @@
 //! `pgbench-rs selftest`: what this machine calls different that is not, and what it would not see.
 
 use super::Usage;
+use crate::base::units::Size;
 use crate::plan::expand;
 use crate::report::selftest::{selftest, terminal};
-use crate::run::{Options, run};
+use crate::run::{Keeping, Options, run};
 use crate::scenario::read::read;
 use crate::scenario::shipped;
 use anyhow::Context;
@@ -70,6 +71,8 @@ impl Selftest {
             server_user: None,
             start_limit: Duration::from_secs(60),
             keep: false,
+            // It leaves nothing behind.
+            templates: Keeping { keep: false, limit: Size(0) },
             command: std::env::args().collect(),
             program: std::env::current_exe().context("cannot tell which file this program is")?,
         };

@@ -1,13 +1,15 @@
 //! `[data.NAME]`: what is loaded, before the servers of a trial exist or by a step of it.
 
-use super::Scenario;
+use super::{Scenario, Step};
 use crate::base::Name;
 use crate::etl::imdb::{Files, Schema};
 use crate::etl::load::{Indexes, Settings};
 use crate::etl::source::{Source, SourceError};
 use crate::etl::synthetic::{Synthetic, Which, source::Tables};
+use crate::etl::tables::{self, Shape};
 use crate::fault::Fault;
 use crate::workload::queries::{self, Answer};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -19,6 +21,8 @@ pub enum Data {
     Imdb(ImdbFiles),
     /// The same tables, synthetic.
     SyntheticImdb(SyntheticImdb),
+    /// Tables of the user's own, with synthetic rows.
+    Tables(OwnTables),
 }
 
 /// IMDb's seven files, which the user has.
@@ -52,6 +56,27 @@ pub struct SyntheticImdb {
     pub load: Settings,
 }
 
+/// Tables of the user's own; see [`tables`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTables {
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// The tables by name.
+    pub tables: IndexMap<String, tables::shape::Table>,
+    /// How they are loaded.
+    #[serde(default)]
+    pub load: Settings,
+}
+
+impl OwnTables {
+    /// Their shape.
+    pub fn shape(&self) -> Shape {
+        Shape { seed: self.seed, tables: self.tables.clone() }
+    }
+}
+
 impl SyntheticImdb {
     fn of(&self) -> Synthetic {
         Synthetic { scale: self.scale, seed: self.seed }
@@ -64,6 +89,7 @@ impl Data {
         match self {
             Data::Imdb(files) => Files::open(&files.from, files.schema).map(Source::Imdb),
             Data::SyntheticImdb(data) => Ok(Source::SyntheticImdb(Tables::new(data.of(), data.schema))),
+            Data::Tables(own) => Ok(Source::Tables(tables::Tables::new(own.shape()))),
         }
     }
 
@@ -72,6 +98,7 @@ impl Data {
         match self {
             Data::Imdb(files) => &files.load,
             Data::SyntheticImdb(data) => &data.load,
+            Data::Tables(own) => &own.load,
         }
     }
 
@@ -80,13 +107,14 @@ impl Data {
         match self {
             Data::Imdb(files) => Some(files.schema),
             Data::SyntheticImdb(data) => Some(data.schema),
+            Data::Tables(_) => None,
         }
     }
 
     /// How many titles and people the synthetic tables of IMDb have: their keys have no gaps.
     pub fn counted(&self) -> Option<(u64, u64)> {
         match self {
-            Data::Imdb(_) => None,
+            Data::Imdb(_) | Data::Tables(_) => None,
             Data::SyntheticImdb(data) => Some((data.of().rows(Which::Titles), data.of().rows(Which::Names))),
         }
     }
@@ -94,7 +122,7 @@ impl Data {
     /// What the analytical joins come to on it, where that is known.
     pub fn answers(&self) -> Option<Vec<Answer>> {
         match self {
-            Data::Imdb(_) => None,
+            Data::Imdb(_) | Data::Tables(_) => None,
             Data::SyntheticImdb(data) => queries::answers(data.scale, data.seed),
         }
     }
@@ -105,6 +133,10 @@ impl Data {
             Data::Imdb(files) => format!("IMDb's files in {} ({} columns)", files.from.display(), files.schema),
             Data::SyntheticImdb(data) => {
                 format!("synthetic IMDb of scale {}, seed {} ({} columns)", data.scale, data.seed, data.schema)
+            }
+            Data::Tables(own) => {
+                let names: Vec<&str> = own.tables.keys().map(String::as_str).collect();
+                format!("synthetic rows of {}, seed {}", names.join(", "), own.seed)
             }
         };
         let settings = self.settings();
@@ -120,13 +152,13 @@ impl Data {
 
 impl Scenario {
     /// Names of the data sets that steps load into the standing cluster.
-    pub fn loaded_by_steps(&self) -> Vec<&str> {
+    pub fn loaded_by_steps<'s>(&'s self) -> Vec<&'s str> {
         let steps = self.phase.iter().flat_map(|phase| phase.steps.values());
-        let load = |act| match act {
-            &Fault::Load(ref load) => Some(load.data.as_str()),
+        let loads = |step: &'s Step| match &step.act {
+            Fault::Load(load) => Some(load.data.as_str()),
             _ => None,
         };
-        steps.filter_map(|step| load(&step.act)).collect()
+        steps.filter_map(loads).collect()
     }
 
     /// The data sets that are loaded before the servers of a trial exist: all that no step loads.

@@ -43,8 +43,16 @@ const MIX: Tagged = Tagged {
     example: "mix = { kind = \"tpcb\", scale = 10 }",
 };
 /// Its key is the data set's name.
-const DATA: Tagged =
-    Tagged { key: "", kinds: "`imdb`, `synthetic_imdb`", example: "kind = \"synthetic_imdb\"` with `scale = 0.001" };
+const DATA: Tagged = Tagged {
+    key: "",
+    kinds: "`imdb`, `synthetic_imdb`, `tables`",
+    example: "kind = \"synthetic_imdb\"` with `scale = 0.001",
+};
+const VALUES: Tagged = Tagged {
+    key: "values",
+    kinds: "`sequence`, `uniform`, `zipf`, `gaussian`, `choice`, `text`",
+    example: "values = { kind = \"sequence\" }",
+};
 const PROFILE: Tagged =
     Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
 const MODE: Tagged =
@@ -114,6 +122,9 @@ impl Reader {
             for name in names {
                 self.retag_at(data, span.clone(), "data", &name, &DATA);
             }
+            for (_, set) in tables_in(root.get_mut("data")) {
+                self.retag_values(set);
+            }
         }
         for (span, campaign) in tables_in(root.get_mut("clone")) {
             self.retag(campaign, span, "clone", &DRIVER);
@@ -130,6 +141,16 @@ impl Reader {
             let DeValue::Table(phase) = phase.get_mut() else { continue };
             for (span, step) in tables_in(phase.get_mut("do")) {
                 self.retag(step, span, "phase", &ACT);
+            }
+        }
+    }
+
+    /// The values of a data set's own tables, if it has any: it is `{ tables = { tables = … } }` by now.
+    fn retag_values(&mut self, set: &mut DeTable<'_>) {
+        let Some((_, own)) = table_in(set, "tables") else { return };
+        for (_, table) in tables_in(own.get_mut("tables")) {
+            for (span, column) in tables_in(table.get_mut("columns")) {
+                self.retag(column, span, "data", &VALUES);
             }
         }
     }

@@ -4,6 +4,7 @@ use super::{Findings, Part};
 use crate::etl::imdb::Schema;
 use crate::etl::load::Indexes;
 use crate::etl::synthetic::SCALES;
+use crate::etl::tables;
 use crate::fault::Fault;
 use crate::scenario::near::did_you_mean;
 use crate::scenario::{Data, Phase, Scenario};
@@ -20,6 +21,12 @@ pub(super) fn data(scenario: &Scenario, findings: &mut Findings) {
         {
             let hint = format!("write one from {} to {}; 1 is IMDb's size", SCALES.start(), SCALES.end());
             findings.value(&["data", name, "scale"], format!("a scale of {} cannot be made", of.scale), hint);
+        }
+        if let Data::Tables(own) = data {
+            for wrong in tables::check::check(&own.shape()) {
+                let path = ["data", name, "tables"].into_iter().chain(wrong.path.iter().map(String::as_str));
+                findings.value(&path.collect::<Vec<_>>(), wrong.message, wrong.hint);
+            }
         }
         if scenario.is_external() {
             let hint = "load it with `pgbench-rs load --to …`, and leave it out here";
