@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod doctor;
 mod export;
+mod generate;
 mod list;
 mod load;
 mod new;
@@ -63,6 +64,7 @@ enum Command {
     Clean(clean::Clean),
     Clone(clone::Clone),
     Load(load::Load),
+    Generate(generate::Generate),
     Template(template::Template),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Load(command) => command.run(),
+        Command::Generate(command) => command.run(),
         Command::Template(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),

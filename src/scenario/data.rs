@@ -2,11 +2,11 @@
 
 use super::{Scenario, Step};
 use crate::base::Name;
-use crate::etl::imdb::{Files, Schema};
+use crate::etl::imdb::{Files, Schema, schema};
 use crate::etl::load::{Indexes, Settings};
 use crate::etl::source::{Source, SourceError};
 use crate::etl::synthetic::{Synthetic, Which, source::Tables};
-use crate::etl::tables::{self, Shape};
+use crate::etl::tables::{self, Shape, shape::Table};
 use crate::fault::Fault;
 use crate::workload::queries::{self, Answer};
 use indexmap::IndexMap;
@@ -21,8 +21,8 @@ pub enum Data {
     Imdb(ImdbFiles),
     /// The same tables, synthetic.
     SyntheticImdb(SyntheticImdb),
-    /// Tables of the user's own, with synthetic rows.
-    Tables(OwnTables),
+    /// Tables of the user's own, synthetic.
+    Tables(UserTables),
 }
 
 /// IMDb's seven files, which the user has.
@@ -56,30 +56,30 @@ pub struct SyntheticImdb {
     pub load: Settings,
 }
 
-/// Tables of the user's own; see [`tables`].
+impl SyntheticImdb {
+    fn of(&self) -> Synthetic {
+        Synthetic { scale: self.scale, seed: self.seed }
+    }
+}
+
+/// Synthetic rows for tables of the user's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OwnTables {
+pub struct UserTables {
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
     /// The tables by name.
-    pub tables: IndexMap<String, tables::shape::Table>,
+    pub tables: IndexMap<String, Table>,
     /// How they are loaded.
     #[serde(default)]
     pub load: Settings,
 }
 
-impl OwnTables {
-    /// Their shape.
+impl UserTables {
+    /// The tables as they are written in a file of their own.
     pub fn shape(&self) -> Shape {
         Shape { seed: self.seed, tables: self.tables.clone() }
-    }
-}
-
-impl SyntheticImdb {
-    fn of(&self) -> Synthetic {
-        Synthetic { scale: self.scale, seed: self.seed }
     }
 }
 
@@ -89,7 +89,7 @@ impl Data {
         match self {
             Data::Imdb(files) => Files::open(&files.from, files.schema).map(Source::Imdb),
             Data::SyntheticImdb(data) => Ok(Source::SyntheticImdb(Tables::new(data.of(), data.schema))),
-            Data::Tables(own) => Ok(Source::Tables(tables::Tables::new(own.shape()))),
+            Data::Tables(data) => Ok(Source::Tables(tables::Tables::new(data.shape()))),
         }
     }
 
@@ -98,7 +98,7 @@ impl Data {
         match self {
             Data::Imdb(files) => &files.load,
             Data::SyntheticImdb(data) => &data.load,
-            Data::Tables(own) => &own.load,
+            Data::Tables(data) => &data.load,
         }
     }
 
@@ -108,6 +108,16 @@ impl Data {
             Data::Imdb(files) => Some(files.schema),
             Data::SyntheticImdb(data) => Some(data.schema),
             Data::Tables(_) => None,
+        }
+    }
+
+    /// The names of its tables.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Data::Imdb(_) | Data::SyntheticImdb(_) => {
+                schema::tables(Schema::default()).into_iter().map(|table| table.name).collect()
+            }
+            Data::Tables(data) => data.tables.keys().cloned().collect(),
         }
     }
 
@@ -134,9 +144,10 @@ impl Data {
             Data::SyntheticImdb(data) => {
                 format!("synthetic IMDb of scale {}, seed {} ({} columns)", data.scale, data.seed, data.schema)
             }
-            Data::Tables(own) => {
-                let names: Vec<&str> = own.tables.keys().map(String::as_str).collect();
-                format!("synthetic rows of {}, seed {}", names.join(", "), own.seed)
+            Data::Tables(data) => {
+                let rows = |(name, table): (&String, &Table)| format!("{name} ({} rows)", table.rows);
+                let tables: Vec<String> = data.tables.iter().map(rows).collect();
+                format!("synthetic {}, seed {}", tables.join(", "), data.seed)
             }
         };
         let settings = self.settings();
