@@ -5,6 +5,7 @@ mod clean;
 mod clone;
 mod compare;
 mod completions;
+mod destination;
 mod doctor;
 mod export;
 mod generate;
@@ -12,8 +13,10 @@ mod list;
 mod load;
 mod new;
 mod plan;
+mod replay;
 mod report;
 mod run;
+mod sample;
 mod selftest;
 mod source;
 mod template;
@@ -61,6 +64,8 @@ enum Command {
     Compare(compare::Compare),
     Export(export::Export),
     Selftest(selftest::Selftest),
+    Replay(replay::Replay),
+    Sample(sample::Sample),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Load(load::Load),
@@ -87,6 +92,8 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Selftest(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Sample(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Load(command) => command.run(),

@@ -42,7 +42,7 @@ pub struct Run {
     #[arg(long)]
     no_template_cache: bool,
     /// Most that loaded data kept for later runs may take up in the work directory; the least recently used goes first
-    #[arg(long, value_name = "SIZE", default_value_t = Size(20 << 30), conflicts_with = "no_template_cache")]
+    #[arg(long, value_name = "SIZE", default_value_t = Keeping::default().limit, conflicts_with = "no_template_cache")]
     templates_limit: Size,
     /// Print the summary as JSON
     #[arg(long)]

@@ -1,7 +1,6 @@
 //! `pgbench-rs selftest`: what this machine calls different that is not, and what it would not see.
 
 use super::Usage;
-use crate::base::units::Size;
 use crate::plan::expand;
 use crate::report::selftest::{selftest, terminal};
 use crate::run::{Keeping, Options, run};
@@ -71,8 +70,7 @@ impl Selftest {
             server_user: None,
             start_limit: Duration::from_secs(60),
             keep: false,
-            // It leaves nothing behind.
-            templates: Keeping { keep: false, limit: Size(0) },
+            templates: Keeping::default(),
             command: std::env::args().collect(),
             program: std::env::current_exe().context("cannot tell which file this program is")?,
         };

@@ -11,6 +11,7 @@ pub mod html;
 mod humane;
 pub mod judge;
 mod reading;
+mod samples;
 pub mod selftest;
 pub mod statistics;
 mod table;
@@ -19,6 +20,7 @@ mod terminal;
 pub use figures::Figure;
 pub use terminal::terminal;
 
+use crate::base::units::counted;
 use crate::record::{Manifest, Record, RunStatus, Status};
 use indexmap::IndexSet;
 use judge::{Judged, Verdict};
@@ -54,6 +56,8 @@ pub struct Summary {
     pub not_counted: Vec<NotCounted>,
     /// What a reader must know before believing it.
     pub caveats: Vec<String>,
+    /// What became of the sampled points, a line for the file and one a sink.
+    pub points: Vec<String>,
     /// The results folder.
     pub dir: PathBuf,
     #[serde(skip)]
@@ -131,11 +135,21 @@ pub fn summarize(record: &Record) -> Summary {
             })
             .collect(),
         caveats: caveats::caveats(record),
+        points: points(manifest),
         dir: record.dir.clone(),
         answered: record.plan.answer.clone(),
         phases,
         variants,
     }
+}
+
+/// The accounts of points, in words.
+fn points(manifest: &Manifest) -> Vec<String> {
+    let points = manifest.accounting;
+    let produced = counted(points.produced as usize, "point");
+    let file = format!("metrics.lp.gz: {} of {produced} written, {} dropped", points.written, points.dropped);
+    let sinks = manifest.sinks.iter().map(|(name, account)| format!("sink {name}: {}", account.in_words()));
+    std::iter::once(file).chain(sinks).collect()
 }
 
 /// The versions of the servers, each once.

@@ -47,6 +47,9 @@ pub fn terminal(summary: &Summary) -> String {
     for caveat in &summary.caveats {
         out += &paragraph("note: ", caveat);
     }
+    for line in &summary.points {
+        out += &paragraph("points: ", line);
+    }
     // Not folded: it is there to be copied.
     let _ = writeln!(out, "record: {}", summary.dir.display());
     out

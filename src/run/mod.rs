@@ -1,6 +1,7 @@
 //! The run: what a plan says, done on this machine. The only room with effects beyond its own files, and
 //! the one loop that reads like the manual: for each trial up, phases, down, write.
 
+mod events;
 mod guests;
 mod makes;
 mod parts;
@@ -25,10 +26,12 @@ use crate::plan::Plan;
 use crate::record::{self, Outline, RunStatus, Writer};
 use crate::report::{html, summarize};
 use crate::scenario::Source;
+use crate::sink::{self, Orphanage, Outlets, Pace};
 use anyhow::{Context, bail};
 use guests::Guests;
 use makes::Makes;
-use progress::{Progress, tell};
+use progress::Progress;
+pub use progress::tell;
 use signals::Stop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,6 +88,10 @@ struct Lab {
     guests: Mutex<Guests>,
     /// Folder of the results.
     dir: PathBuf,
+    /// The file of all points, between two trials.
+    file: std::sync::Mutex<Option<sink::File>>,
+    /// Points that the disk refuses and servers may still take.
+    orphans: Orphanage,
     run_id: String,
     /// What reports will know of the plan; validity is judged by the same.
     outline: Outline,
@@ -97,6 +104,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
     let user = server_user(options.server_user.as_deref(), containers)?;
     let work = options.work.clone().map_or_else(default_work, Ok)?;
     enough_disk(plan, &work, &options.out)?;
+    let doors = doors(plan)?;
 
     let mut writer = Writer::create(
         &options.out,
@@ -128,9 +136,27 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
         start_limit: options.start_limit,
         keep: options.keep,
     };
-    let result = trials(&mut writer, plan, (setup, options.templates), progress.clone(), &stop).await;
+    let say: sink::Say = {
+        let progress = progress.clone();
+        Arc::new(move |line: &str| progress.say(line))
+    };
+    let outlets = Outlets::start(doors, writer.dir(), Pace::default(), &say).context("cannot start the sinks")?;
+    let result =
+        trials(&mut writer, plan, (setup, options.templates), (progress.clone(), outlets.orphans()), &stop).await;
+    progress.doing("handing the last points to the sinks");
+    writer.sinks(outlets.stop(writer.accounting()).await);
     progress.finish();
     finish(writer, result, &stop, &inventory, watchdog)
+}
+
+/// The servers that points go to, which are the same for all variants; their secrets are read here.
+fn doors(plan: &Plan) -> anyhow::Result<Vec<(String, sink::Door)>> {
+    let sinks = plan.variants.first().map(|variant| &variant.scenario.sink).into_iter().flatten();
+    let open = |(name, sink): (&String, &sink::Destination)| {
+        let door = sink.open().with_context(|| format!("sink {name}"))?;
+        Ok((name.clone(), door))
+    };
+    sinks.map(open).collect()
 }
 
 /// Writes the end of the record, undoes what is left, and sends the watchdog home.
@@ -171,7 +197,7 @@ async fn trials(
     writer: &mut Writer,
     plan: &Plan,
     (setup, keeping): (Setup, Keeping),
-    progress: Arc<Progress>,
+    (progress, orphans): (Arc<Progress>, Orphanage),
     stop: &Stop,
 ) -> anyhow::Result<Vec<String>> {
     let keep = setup.keep;
@@ -189,6 +215,8 @@ async fn trials(
         guests: Mutex::default(),
         progress,
         dir: writer.dir().to_owned(),
+        file: std::sync::Mutex::default(),
+        orphans,
         run_id: writer.run_id().to_owned(),
         outline: writer.plan().clone(),
     };

@@ -38,6 +38,12 @@ pub struct Keeping {
     pub limit: Size,
 }
 
+impl Default for Keeping {
+    fn default() -> Keeping {
+        Keeping { keep: true, limit: Size(20 << 30) }
+    }
+}
+
 /// The templates of a run.
 pub struct Templates {
     /// Where they are kept, if they are.

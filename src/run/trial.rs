@@ -1,6 +1,7 @@
 //! One trial: up, phases, verdict, down. Whatever happens in between, down is reached.
 
 use super::Lab;
+use super::events::Gathering;
 use super::parts::{self, Parts, Start};
 use super::progress::Progress;
 use super::signals::Stop;
@@ -17,6 +18,7 @@ use crate::probe::clones::{self, Campaign};
 use crate::probe::ledger;
 use crate::record::{self, Status};
 use crate::report::judge;
+use crate::sampler;
 use crate::scenario::{Phase, Scenario};
 use crate::sink::{self, Accounting, Sink};
 use anyhow::Context;
@@ -39,6 +41,7 @@ pub struct Ended {
     accounting: Accounting,
     absent: BTreeSet<String>,
     clones: Vec<clones::Way>,
+    episodes: Vec<sampler::Episode>,
     /// Settings that differ from the server's defaults, where they could be read.
     pub settings: Option<BTreeMap<String, String>>,
     /// How to connect to servers that were left up.
@@ -56,6 +59,7 @@ impl Ended {
             accounting: Accounting::default(),
             absent: BTreeSet::new(),
             clones: Vec::new(),
+            episodes: Vec::new(),
             settings: None,
             kept: Vec::new(),
         }
@@ -93,6 +97,7 @@ impl Ended {
             accounting: self.accounting,
             absent: &self.absent,
             clones: &self.clones,
+            episodes: &self.episodes,
         }
     }
 
@@ -116,7 +121,6 @@ enum Phases {
 pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: &Stop, keep: bool) -> Ended {
     let clock = Clock::start();
     let mut ended = Ended::new(clock);
-    let (events, mut inbox) = mpsc::unbounded_channel();
     let sink = match lab.sink(variant, trial, clock) {
         Ok(sink) => sink,
         Err(error) => {
@@ -131,6 +135,7 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
             return ended;
         }
     };
+    let (events, gathering) = Gathering::start(sink.points());
     let measuring = Measuring {
         scenario: Arc::new(variant.scenario.clone()),
         clock,
@@ -143,19 +148,20 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
         data,
     };
     lab.servers(measuring, trial, stop, keep, &mut ended).await;
+    match gathering.stop().await {
+        Ok(events) => ended.events = events,
+        Err(died) => ended.otherwise(Status::Failed, format!("what gathers events failed: {died}")),
+    }
     match sink.stop().await {
         Ok(finished) => {
             ended.accounting = finished.accounting;
+            lab.put_back(finished.sink);
             if let Some(error) = finished.error {
                 ended.otherwise(Status::Invalid, format!("metrics are not whole: {error}"));
             }
         }
         Err(died) => ended.otherwise(Status::Failed, format!("the writer of metrics failed: {died}")),
     }
-    while let Ok(event) = inbox.try_recv() {
-        ended.events.push(event);
-    }
-    ended.events.sort_by_key(|event| event.elapsed);
     let valid = &lab.outline.variants[trial.variant].scenario.valid;
     if ended.status == Status::Ok
         && let Some(reason) = judge::invalid(valid, &ended.values)
@@ -173,8 +179,16 @@ impl Lab {
             variant: variant.name.clone(),
             trial: trial.trial,
         };
-        let file = sink::File::append(self.dir.join("metrics.lp.gz"))?;
-        Ok(sink::Running::start(Sink::File(file), &labels, clock))
+        let before = self.file.lock().ok().and_then(|mut file| file.take());
+        let file = before.map_or_else(|| sink::File::append(self.dir.join(sink::FILE)), Ok)?;
+        Ok(sink::Running::start(Sink::File(file), &labels, clock, self.orphans.clone()))
+    }
+
+    /// Keeps the file for the next trial: it knows how far it is whole.
+    fn put_back(&self, sink: Sink) {
+        if let (Sink::File(file), Ok(mut place)) = (sink, self.file.lock()) {
+            *place = Some(file);
+        }
     }
 
     /// What each campaign of clones works with.
@@ -250,8 +264,8 @@ impl Lab {
         match tokio::spawn(measuring.run(cluster.clone(), stop.clone())).await {
             Ok(Ok(Phases::Whole(parts))) => {
                 ended.values.extend(parts.values);
-                ended.absent = parts.absent;
                 ended.clones = parts.clones;
+                (ended.absent, ended.episodes) = (parts.absent, parts.episodes);
                 for problem in parts.problems {
                     ended.otherwise(Status::Invalid, problem);
                 }
@@ -363,7 +377,7 @@ impl Measuring {
         steps: &mut Steps,
         stop: &mut Stop,
     ) -> Option<Instant> {
-        parts.phase(phase, &self.scenario);
+        parts.phase(phase);
         self.progress.phase(&phase.name, *phase.lasts);
         self.say("phase.start", phase.in_words());
         let moments = moments(phase);

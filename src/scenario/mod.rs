@@ -37,6 +37,7 @@ use crate::net::Side;
 use crate::pg::version::Major;
 use crate::probe::{Probes, clones::Campaign};
 use crate::sampler::Sample;
+use crate::sink::Destination;
 use crate::workload::Load;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,9 @@ pub struct Scenario {
     /// The passive reading.
     #[serde(default)]
     pub sample: Sample,
+    /// Where sampled points go beside the file.
+    #[serde(default)]
+    pub sink: IndexMap<Name, Destination>,
     /// The stretches of time, in order.
     pub phase: Vec<Phase>,
     /// The axes: for each, its levels; a level is a patch in the paths of `--set`.

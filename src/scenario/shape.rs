@@ -58,6 +58,11 @@ const PROFILE: Tagged =
     Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
 const MODE: Tagged =
     Tagged { key: "mode", kinds: "`recovery`, `resetwal`, `precooked`", example: "mode = { kind = \"recovery\" }" };
+const SINK: Tagged = Tagged {
+    key: "sink",
+    kinds: "`influx`, `influx1`, `victoria_metrics`",
+    example: "sink.lab = { kind = \"influx1\", url = \"http://127.0.0.1:8086\", database = \"lab\" }",
+};
 const ACT: Tagged = Tagged {
     key: "act",
     kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
@@ -159,6 +164,12 @@ impl Reader {
                 self.retag(recipe, span, "clone", &MODE);
             }
         }
+        if let Some((span, sinks)) = table_in(root, "sink") {
+            let names: Vec<String> = sinks.iter().map(|(name, _)| name.get_ref().to_string()).collect();
+            for name in names {
+                self.retag_at(sinks, span.clone(), "sink", &name, &SINK);
+            }
+        }
         let Some(DeValue::Array(phases)) = root.get_mut("phase").map(Spanned::get_mut) else { return };
         for phase in phases.iter_mut() {
             let DeValue::Table(phase) = phase.get_mut() else { continue };
@@ -182,13 +193,13 @@ impl Reader {
         self.retag_at(table, table_span, top, what.key, what);
     }
 
-    /// The same under another key.
+    /// The same, of a table that a person named.
     fn retag_at(&mut self, table: &mut DeTable<'_>, table_span: Range<usize>, top: &str, key: &str, what: &Tagged) {
         let Some(value) = table.get_mut(key) else { return };
         let span = value.span();
         let wrong = match value.get_mut() {
             DeValue::Table(inner) => match inner.remove("kind") {
-                None => Some((span.clone(), format!("`{}` has no `kind`", key))),
+                None => Some((span.clone(), format!("`{key}` has no `kind`"))),
                 Some(kind) => match kind.get_ref() {
                     DeValue::String(name) => {
                         let inside = Spanned::new(span, DeValue::Table(std::mem::replace(inner, DeTable::new())));
@@ -198,7 +209,7 @@ impl Reader {
                     _ => Some((kind.span(), "`kind` is no string".to_owned())),
                 },
             },
-            _ => Some((span.clone(), format!("`{}` is no table with a `kind`", key))),
+            _ => Some((span.clone(), format!("`{key}` is no table with a `kind`"))),
         };
         let Some((span, message)) = wrong else { return };
         let hint = format!("write `{}`; the kinds are {}", what.example, what.kinds);

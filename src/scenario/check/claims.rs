@@ -27,6 +27,7 @@ pub(in crate::scenario) fn design(scenario: &Scenario, damaged: &BTreeSet<String
     }
     if whole(&["vary"]) {
         axes(scenario, &mut findings);
+        super::sinks::varied(scenario, &mut findings);
     }
     if whole(&["vary", "design"]) {
         skips(scenario, &mut findings);

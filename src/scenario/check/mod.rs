@@ -11,6 +11,7 @@ mod phases;
 mod remote;
 mod sessions;
 mod settings;
+mod sinks;
 mod traffic;
 mod versions;
 mod ways;
@@ -108,6 +109,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["manager", "sample"]) {
         traffic::manager_and_sampling(scenario, &mut findings);
+    }
+    if whole(&["sink"]) {
+        sinks::sinks(scenario, &mut findings);
     }
     if whole(&["phase"]) {
         phases::phases(scenario, &mut findings);

@@ -12,6 +12,8 @@ mod keep;
 mod kill;
 mod outage;
 mod page;
+mod sample;
+mod sinks;
 mod split_brain;
 mod start;
 mod unprivileged;
