@@ -115,22 +115,7 @@ impl Parts {
             .measured()
             .is_some()
             .then(|| streaming::Running::start(hosts.clone(), login("pgbr-streaming"), *clock, events.clone()));
-        let imdb = imdb(scenario, cluster).await?;
-        let mut loads = Vec::new();
-        for (i, (name, load)) in scenario.load.iter().enumerate() {
-            let setup = Setup {
-                name: name.clone(),
-                target: target(&load.to, scenario, &cluster.hosts_of(&Party::Clients(load.site.clone()))),
-                login: login("pgbr-load"),
-                clock: *clock,
-                points: points.clone(),
-                seed: with.seed.wrapping_add(i as u64),
-                log: with.logs.join(format!("{name}.hlog")),
-            };
-            let imdb = imdb.clone().filter(|_| load.mix.needs_imdb());
-            let running = workload::Running::start_on(load, setup, imdb).await;
-            loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
-        }
+        let loads = loads(with).await?;
         let campaigns = with.benches.iter().filter_map(|(name, bench)| Some((name, scenario.clone.get(name)?, bench)));
         let clones =
             campaigns.map(|(name, campaign, bench)| clones::Running::start(name, campaign, bench.clone())).collect();
@@ -269,6 +254,28 @@ fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
         Some(false) => Ok(None),
         _ => StandbyNames::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
+}
+
+/// Starts all loads.
+async fn loads(with: &Start<'_>) -> anyhow::Result<Vec<(String, workload::Running)>> {
+    let Start { scenario, cluster, clock, points, .. } = with;
+    let imdb = imdb(scenario, cluster).await?;
+    let mut loads = Vec::new();
+    for (i, (name, load)) in scenario.load.iter().enumerate() {
+        let setup = Setup {
+            name: name.clone(),
+            target: target(&load.to, scenario, &cluster.hosts_of(&Party::Clients(load.site.clone()))),
+            login: cluster.login("pgbr-load"),
+            clock: *clock,
+            points: points.clone(),
+            seed: with.seed.wrapping_add(i as u64),
+            log: with.logs.join(format!("{name}.hlog")),
+        };
+        let imdb = imdb.clone().filter(|_| load.mix.needs_imdb());
+        let running = workload::Running::start_on(load, setup, imdb).await;
+        loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
+    }
+    Ok(loads)
 }
 
 /// What loads that read IMDb's tables draw from, if there are such loads.

@@ -14,11 +14,11 @@ fn id() -> Column {
     column(ColumnType::Int8, Values::Sequence(Sequence::default()))
 }
 
-/// A table: its name, rows, primary key and columns.
-type Short<'a> = (&'a str, u64, &'a [&'a str], &'a [(&'a str, Column)]);
+/// Its name, rows, primary key and columns.
+type Written<'t> = (&'t str, u64, &'t [&'t str], &'t [(&'t str, Column)]);
 
-fn shape(tables: &[Short<'_>]) -> Shape {
-    let table = |&(name, rows, key, columns): &Short<'_>| {
+fn shape(tables: &[Written<'_>]) -> Shape {
+    let table = |&(name, rows, key, columns): &(&str, u64, &[&str], &[(&str, Column)])| {
         let columns = columns.iter().map(|(name, column)| ((*name).to_owned(), column.clone())).collect();
         let primary_key = key.iter().map(|name| (*name).to_owned()).collect();
         (name.to_owned(), Table { rows, primary_key, columns, indexes: Default::default() })
