@@ -3,7 +3,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench bench-clones bench-load bench-paths build setup check
+.PHONY: run test bench bench-clones bench-load bench-paths build setup check observe
 
 run: setup build
 	$(BIN) run failover
@@ -21,6 +21,10 @@ check:
 test: setup check
 	@.ci/test
 
+# InfluxDB and Grafana in containers, on loopback; prints where they are and how a run goes there.
+observe:
+	@compose/observe
+
 # The harness beside pgbench: same server, interleaved pairs, ratios with intervals.
 bench: setup
 	cargo bench --locked --bench beside_pgbench -- --pairs 10 --seconds 10
@@ -32,7 +36,8 @@ bench-clones: setup
 # The loader beside psql's \copy: same files, same end state, in turn.
 bench-load: setup
 	cargo bench --locked --bench load
+	cargo bench --locked --bench fill_pgbench
 
 # The harness's own hot paths (criterion); needs no server.
 bench-paths:
-	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench proxy
+	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench rows --bench proxy

@@ -23,6 +23,7 @@ mod facts;
 mod fence;
 mod fixup;
 mod identity;
+mod item;
 mod making;
 mod method;
 mod phase;
@@ -35,6 +36,7 @@ pub mod shelf;
 mod source;
 mod steps;
 mod still;
+pub mod stray;
 mod thin;
 pub mod worth;
 

@@ -5,7 +5,9 @@ use super::chunk::Chunk;
 use super::imdb;
 use super::job;
 use super::rejects::Reject;
+use super::synthetic;
 use super::table::Table;
+use super::tables;
 use serde::Serialize;
 use std::io;
 use std::path::PathBuf;
@@ -15,6 +17,10 @@ use std::path::PathBuf;
 pub enum Source {
     /// IMDb's seven files.
     Imdb(imdb::Files),
+    /// The same tables, synthetic.
+    SyntheticImdb(synthetic::source::Tables),
+    /// Tables of the user's own, synthetic.
+    Tables(tables::Tables),
     /// The 21 files of the Join Order Benchmark.
     Job(job::Files),
 }
@@ -83,6 +89,8 @@ impl Source {
     pub fn name(&self) -> &'static str {
         match self {
             Source::Imdb(_) => "imdb",
+            Source::SyntheticImdb(_) => "synthetic_imdb",
+            Source::Tables(_) => "tables",
             Source::Job(_) => "job",
         }
     }
@@ -91,7 +99,18 @@ impl Source {
     pub fn tables(&self) -> Vec<Table> {
         match self {
             Source::Imdb(files) => files.tables(),
+            Source::SyntheticImdb(tables) => tables.tables(),
+            Source::Tables(tables) => tables.tables(),
             Source::Job(files) => files.tables(),
+        }
+    }
+
+    /// What is to be said of its tables to whoever finds them, and becomes their comment: that rows are synthetic.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Source::Imdb(_) | Source::Job(_) => None,
+            Source::SyntheticImdb(tables) => Some(tables.note()),
+            Source::Tables(tables) => Some(tables.note()),
         }
     }
 
@@ -99,6 +118,8 @@ impl Source {
     pub fn amount(&self, table: usize) -> Amount {
         match self {
             Source::Imdb(files) => files.amount(table),
+            Source::SyntheticImdb(tables) => tables.amount(table),
+            Source::Tables(tables) => tables.amount(table),
             Source::Job(files) => files.amount(table),
         }
     }
@@ -109,6 +130,8 @@ impl Source {
     pub fn key(&self, table: usize) -> String {
         match self {
             Source::Imdb(files) => files.key(table),
+            Source::SyntheticImdb(tables) => tables.key(table),
+            Source::Tables(tables) => tables.key(table),
             Source::Job(files) => files.key(table),
         }
     }
@@ -117,14 +140,17 @@ impl Source {
     pub fn has_parts(&self, _table: usize) -> bool {
         match self {
             // A compressed file can be read from its beginning only.
+            Source::SyntheticImdb(_) | Source::Tables(_) => true,
             Source::Imdb(_) | Source::Job(_) => false,
         }
     }
 
     /// Opens the rows of a table, or a part of them. Blocks on files.
-    pub fn open(&self, table: usize, _part: Part) -> Result<Rows, SourceError> {
+    pub fn open(&self, table: usize, part: Part) -> Result<Rows, SourceError> {
         Ok(match self {
             Source::Imdb(files) => Rows::Imdb(Box::new(files.open_rows(table)?)),
+            Source::SyntheticImdb(tables) => Rows::SyntheticImdb(Box::new(tables.open(table, part))),
+            Source::Tables(tables) => Rows::Tables(Box::new(tables.open(table, part))),
             Source::Job(files) => Rows::Job(Box::new(files.open_rows(table)?)),
         })
     }
@@ -139,6 +165,7 @@ impl Source {
     ) -> Result<(), SourceError> {
         match self {
             Source::Imdb(files) => files.look(table, columns, see),
+            Source::SyntheticImdb(_) | Source::Tables(_) => Ok(()),
             Source::Job(files) => files.look(table, columns, see),
         }
     }
@@ -149,6 +176,10 @@ impl Source {
 pub enum Rows {
     /// Of a file of IMDb's.
     Imdb(Box<imdb::Rows>),
+    /// Of a synthetic table.
+    SyntheticImdb(Box<synthetic::source::Rows>),
+    /// Of a user's own synthetic table.
+    Tables(Box<tables::Rows>),
     /// Of a file of the Join Order Benchmark's.
     Job(Box<job::Rows>),
 }
@@ -159,6 +190,8 @@ impl Rows {
     pub fn fill(&mut self, chunk: &mut Chunk) -> Result<bool, SourceError> {
         match self {
             Rows::Imdb(rows) => rows.fill(chunk),
+            Rows::SyntheticImdb(rows) => Ok(rows.fill(chunk)),
+            Rows::Tables(rows) => Ok(rows.fill(chunk)),
             Rows::Job(rows) => rows.fill(chunk),
         }
     }
@@ -167,6 +200,7 @@ impl Rows {
     pub fn rejected(&mut self) -> Vec<Reject> {
         match self {
             Rows::Imdb(rows) => rows.rejected(),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => Vec::new(),
             Rows::Job(rows) => rows.rejected(),
         }
     }
@@ -175,6 +209,7 @@ impl Rows {
     pub fn position(&self) -> u64 {
         match self {
             Rows::Imdb(rows) => rows.position(),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => 0,
             Rows::Job(rows) => rows.position(),
         }
     }
@@ -183,6 +218,7 @@ impl Rows {
     pub fn digest(self) -> Option<Digest> {
         match self {
             Rows::Imdb(rows) => Some(rows.digest()),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) => None,
             Rows::Job(rows) => Some(rows.digest()),
         }
     }

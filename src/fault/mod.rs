@@ -7,6 +7,7 @@ pub mod disk;
 pub mod freeze;
 pub mod kill;
 pub mod link;
+pub mod load;
 pub mod partition;
 pub mod pause_replay;
 pub mod stop;
@@ -18,6 +19,7 @@ pub use disk::{FillDisk, SlowDisk};
 pub use freeze::{Freeze, FreezeWhat};
 pub use kill::Kill;
 pub use link::{Link, Reset, Stall};
+pub use load::Load;
 pub use partition::{Disconnect, LoseHost, Partition};
 pub use pause_replay::PauseReplay;
 pub use stop::{Stop, StopMode};
@@ -69,6 +71,8 @@ pub enum Fault {
     FillDisk(FillDisk),
     /// A server's disk is slow.
     SlowDisk(SlowDisk),
+    /// Data is loaded into the primary.
+    Load(Load),
 }
 
 /// Why a fault was not injected or not undone.
@@ -149,6 +153,8 @@ pub struct Reach {
     pub clock: Clock,
     /// Where events go.
     pub events: Events,
+    /// What can be loaded.
+    pub data: load::Sets,
 }
 
 impl Fault {
@@ -168,6 +174,7 @@ impl Fault {
             Fault::Stall(_) => "fault.stall",
             Fault::FillDisk(_) => "fault.fill_disk",
             Fault::SlowDisk(_) => "fault.slow_disk",
+            Fault::Load(_) => "etl.load",
         }
     }
 
@@ -182,6 +189,7 @@ impl Fault {
             Fault::LoseHost(lose) => Some(&lose.of),
             Fault::FillDisk(fill) => Some(&fill.of),
             Fault::SlowDisk(slow) => Some(&slow.of),
+            Fault::Load(_) => Some("@primary"),
             Fault::Switchover(_) | Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => None,
         }
     }
@@ -199,7 +207,15 @@ impl Fault {
 
     /// Whether it goes on until it is taken back.
     pub fn lasts(&self) -> bool {
-        !matches!(self, Fault::Kill(_) | Fault::Stop(_) | Fault::LoseHost(_) | Fault::Switchover(_) | Fault::Reset(_))
+        !matches!(
+            self,
+            Fault::Kill(_)
+                | Fault::Stop(_)
+                | Fault::LoseHost(_)
+                | Fault::Switchover(_)
+                | Fault::Reset(_)
+                | Fault::Load(_)
+        )
     }
 
     /// Whether packets vanish, which needs nodes with a network of their own.
@@ -237,6 +253,7 @@ impl Fault {
             Fault::Reset(_) => format!("reset connections {nodes}"),
             Fault::Stall(_) => format!("hold what is sent {nodes}"),
             Fault::FillDisk(fill) => format!("fill the disk of {nodes} but for {}", fill.leave),
+            Fault::Load(load) => format!("load `{}` into {nodes}", load.data),
             Fault::SlowDisk(slow) => format!("slow down the disk of {nodes}: {}", slow.in_words()),
         }
     }
@@ -269,6 +286,7 @@ impl Fault {
             Fault::Stall(_) => link::stall(&aim, reach),
             Fault::FillDisk(fill) => fill.inject(aim.nodes, reach).await,
             Fault::SlowDisk(slow) => slow.inject(aim.nodes, reach).await,
+            Fault::Load(load) => load.inject(aim.nodes, reach).await,
         }
     }
 }

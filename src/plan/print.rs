@@ -1,12 +1,10 @@
 //! A plan as text: everything that would happen.
 
+use super::clones::{self, Places};
 use super::{Plan, Variant, place};
 use crate::base::units::{Size, Time, human};
-use crate::clone::Method;
-use crate::disk::Format;
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
-use crate::probe::clones::Campaign;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Bound, Limit, Phase, Role, Scenario};
 use crate::workload::profile::Arrivals;
@@ -14,9 +12,31 @@ use crate::workload::{Load, Profile};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+/// A plan as text, with what was found out.
+#[derive(Clone, Copy, Debug)]
+pub struct Printed<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// How directories can be cloned.
+    pub places: &'a Places,
+}
+
 impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Printed { plan: self, places: &Places::new() }.fmt(f)
+    }
+}
+
+impl fmt::Display for Printed<'_> {
     /// What would happen, in the order in which it would; the first variant in full, of the others what differs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Printed { plan, places } = self;
+        plan.print(f, places)
+    }
+}
+
+impl Plan {
+    fn print(&self, f: &mut fmt::Formatter<'_>, places: &Places) -> fmt::Result {
         writeln!(f, "{}: {}", self.scenario, self.question)?;
         if !self.answer.is_empty() {
             writeln!(f, "answered by {}", self.answer.join(", "))?;
@@ -27,18 +47,33 @@ impl fmt::Display for Plan {
         let of = if self.variants.len() > 1 { format!(" ({})", first.name) } else { String::new() };
         writeln!(f, "\nservers{of}")?;
         nodes(f, &first.scenario)?;
+        if !first.scenario.data.is_empty() {
+            writeln!(f, "\ndata{of}")?;
+            data(f, &first.scenario)?;
+        }
         writeln!(f, "\nmanager{of}\n  {}", manager(&first.scenario.manager))?;
         writeln!(f, "\nload and probes{of}")?;
-        traffic(f, &first.scenario)?;
+        traffic(f, &first.scenario, places)?;
         writeln!(f, "\nphases of a trial{of}")?;
         let measured = first.scenario.measured();
         for (i, phase) in first.scenario.phase.iter().enumerate() {
             phase_lines(f, phase, measured.filter(|measured| measured.phase == i).map(|measured| measured.name))?;
         }
         limits(f, &first.scenario)?;
+        sinks(f, &first.scenario)?;
         order(f, self)?;
         estimate(f, self)
     }
+}
+
+fn sinks(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    if !scenario.sink.is_empty() {
+        writeln!(f, "\nsampled points also go to")?;
+    }
+    for (name, sink) in &scenario.sink {
+        writeln!(f, "  {name}: {}", sink.url())?;
+    }
+    Ok(())
 }
 
 fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
@@ -54,7 +89,7 @@ fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     Ok(())
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
@@ -122,7 +157,16 @@ fn manager(manager: &Manager) -> String {
     }
 }
 
-fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+fn data(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    let later = scenario.loaded_by_steps();
+    for (name, data) in &scenario.data {
+        let when = if later.contains(&name.as_str()) { "loaded by a step" } else { "loaded once, before any trial" };
+        writeln!(f, "  {name}: {}, {when}", data.describe())?;
+    }
+    Ok(())
+}
+
+fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario, places: &Places) -> fmt::Result {
     for (name, load) in &scenario.load {
         writeln!(f, "  load {name}: {}", one_load(load))?;
     }
@@ -135,55 +179,14 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
         writeln!(f, "  visibility: a write every {}, standbys polled every {}", visibility.every, visibility.poll)?;
     }
     for (name, campaign) in &scenario.clone {
-        writeln!(f, "  clones {name}: {}", clones(scenario, campaign))?;
+        writeln!(f, "  clones {name}: {}", clones::in_words(scenario, campaign, places))?;
     }
     let sample = &scenario.sample;
-    writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
+    writeln!(f, "  sessions every {}, counters every {}, tables every {}", sample.waits, sample.every, sample.tables)?;
     if place::containers(scenario) {
         writeln!(f, "  containers every {}, at whole seconds and no more often", sample.every)?;
     }
     Ok(())
-}
-
-fn clones(scenario: &Scenario, campaign: &Campaign) -> String {
-    let recipe = &campaign.recipe;
-    let method = match recipe.method {
-        Method::Auto => automatic(scenario, &campaign.of),
-        method => method.to_string(),
-    };
-    let mut line = format!("of {} in {}, by {method}, {}", campaign.of, campaign.phase, recipe.mode);
-    line += &match campaign.rounds {
-        Some(rounds) => format!(", {} of {}", counted(rounds as usize, "round"), campaign.at_once),
-        None => format!(", rounds of {}", campaign.at_once),
-    };
-    if let Some(every) = campaign.every {
-        line += &format!(" every {every}");
-    }
-    if !campaign.lasts.is_zero() {
-        line += &format!(", each living for {}", campaign.lasts);
-    }
-    if let Some(driver) = &campaign.driver {
-        line += &format!(", on the driver {}", driver.name());
-    }
-    line + if campaign.load.is_some() { ", with a load of their own" } else { "" }
-}
-
-/// What `auto` comes to, as far as a plan can know.
-fn automatic(scenario: &Scenario, of: &str) -> String {
-    let nodes = scenario.nodes();
-    let is_meant = |node: &&NodePlan| node.name == of || of == "@primary" && node.role == Role::Primary;
-    match nodes.iter().find(is_meant).and_then(|node| node.disk) {
-        Some(disk) => {
-            let best = match disk.format {
-                Format::Zfs => Method::Zfs,
-                Format::Btrfs => Method::Btrfs,
-                Format::Xfs => Method::Reflink,
-                Format::Ext4 => Method::Copy,
-            };
-            format!("{best} (auto: its disk is {})", disk.format)
-        }
-        None => "what the file system of its directory allows (auto; events.csv says which, and why)".to_owned(),
-    }
 }
 
 fn one_load(load: &Load) -> String {
@@ -200,9 +203,9 @@ fn one_load(load: &Load) -> String {
         }
     };
     let mut line = format!(
-        "{} of scale {}, {profile}, {} in {}, to {}",
+        "{}{}, {profile}, {} in {}, to {}",
         mix.collect::<Vec<_>>().join(" "),
-        load.mix.scale(),
+        load.mix.scale().map_or(String::new(), |scale| format!(" of scale {scale}")),
         counted(load.clients as usize, "client"),
         counted(load.threads as usize, "thread"),
         load.to
@@ -219,7 +222,7 @@ fn one_load(load: &Load) -> String {
 
 /// A phase; `measured` is the step in it from which outages count.
 fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase, measured: Option<&str>) -> fmt::Result {
-    writeln!(f, "  {} for {}", phase.name, phase.lasts)?;
+    writeln!(f, "  {}", phase.in_words())?;
     for due in phase.schedule() {
         let measured =
             if measured == Some(due.name) && due.at == due.step.at.0 { ", outages are measured from here" } else { "" };

@@ -1,12 +1,17 @@
 //! Writing: `run.json` is replaced as a whole, the CSV files grow by whole trials, and all of it is on disk
 //! before the next trial starts.
 
-use super::{EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, TrialRow, host};
+use super::{
+    EventRow, LockRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, Template, TrialRow, host,
+};
 use crate::base::clock::Clock;
 use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
-use crate::sink::{Accounting, WriteError};
+use crate::probe::clones::Way;
+use crate::sampler::Episode;
+use crate::sink::{Account, Accounting, WriteError};
+use indexmap::IndexMap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -18,6 +23,10 @@ const REVISION: Option<&str> = match option_env!("PGBENCH_RS_REVISION") {
     None => option_env!("GITHUB_SHA"),
     told => told,
 };
+
+/// The header of `lock_edges.csv`.
+pub const LOCK_EDGES: &str = "run_id,variant,trial,node,began_ms,ended_ms,ticks,lock,relation,blocker_queryid,\
+                          blocker_state,waiter_queryid,pairs_max,depth_max,longest_wait_s\n";
 
 /// What is known when a run begins.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +60,10 @@ pub struct Ended<'a> {
     pub accounting: Accounting,
     /// Sampled columns that its servers do not have.
     pub absent: &'a BTreeSet<String>,
+    /// By which ways its clones came.
+    pub clones: &'a [Way],
+    /// Who waited for whose locks.
+    pub episodes: &'a [Episode],
 }
 
 /// How the servers of a plan exist.
@@ -64,6 +77,11 @@ fn drivers(plan: &Plan) -> String {
 fn colocated(plan: &Plan) -> bool {
     let nodes = plan.variants.iter().flat_map(|variant| variant.scenario.nodes());
     nodes.into_iter().all(|node| node.driver.external().is_none())
+}
+
+/// Why a driver was not taken may be told in words of others.
+fn masked(way: &Way) -> Way {
+    Way { why: way.why.as_deref().map(mask), ..way.clone() }
 }
 
 /// A results folder that is being written.
@@ -98,9 +116,12 @@ impl Writer {
             colocated: colocated(opening.plan),
             driver: drivers(opening.plan),
             servers: Vec::new(),
+            templates: Vec::new(),
             settings: Default::default(),
+            clones: Default::default(),
             absent: BTreeSet::new(),
             accounting: Accounting::default(),
+            sinks: IndexMap::new(),
             plan,
             result: None,
         };
@@ -112,6 +133,7 @@ impl Writer {
             ("trials.csv", "run_id,variant,trial,position,started_at,status,reason\n"),
             ("summary.csv", "run_id,scenario,variant,trial,phase,node,subject,metric,unit,value\n"),
             ("events.csv", "run_id,variant,trial,elapsed_ms,at,kind,node,text\n"),
+            ("lock_edges.csv", LOCK_EDGES),
         ] {
             writer.append(file, header.as_bytes())?;
         }
@@ -154,6 +176,11 @@ impl Writer {
         self.manifest.servers = servers;
     }
 
+    /// Notes what trials start from.
+    pub fn templates(&mut self, templates: Vec<Template>) {
+        self.manifest.templates = templates;
+    }
+
     /// Notes the settings of a variant that differ from the server's defaults.
     pub fn settings(&mut self, variant: usize, settings: BTreeMap<String, String>) {
         let settings = settings.into_iter().map(|(name, value)| (name, mask(&value))).collect();
@@ -188,6 +215,7 @@ impl Writer {
             text: mask(&event.text),
         });
         self.append("events.csv", &rows(events))?;
+        self.append("lock_edges.csv", &lock_edges(&run_id, &variant, trial.trial, ended.episodes))?;
         let row = TrialRow {
             variant,
             trial: trial.trial,
@@ -198,9 +226,27 @@ impl Writer {
             run_id,
         };
         self.append("trials.csv", &rows([row]))?;
+        if !ended.clones.is_empty() {
+            let known = self.manifest.clones.entry(self.variant_name(trial.variant)).or_default();
+            for way in ended.clones.iter().map(masked) {
+                if !known.contains(&way) {
+                    known.push(way);
+                }
+            }
+        }
         self.manifest.accounting += ended.accounting;
         self.manifest.absent.extend(ended.absent.iter().cloned());
         self.write_manifest()
+    }
+
+    /// What became of the points of the trials so far.
+    pub fn accounting(&self) -> Accounting {
+        self.manifest.accounting
+    }
+
+    /// Notes what became of them on their way to servers.
+    pub fn sinks(&mut self, sinks: IndexMap<String, Account>) {
+        self.manifest.sinks = sinks;
     }
 
     /// Says how the run ended. The record is whole then; [`Writer::result`] adds what the report makes of it.
@@ -244,6 +290,32 @@ impl Writer {
         };
         replace().map_err(WriteError::at(&path))?;
         Ok(())
+    }
+}
+
+/// The rows of `lock_edges.csv`, without header.
+pub fn lock_edges(run_id: &str, variant: &str, trial: u32, episodes: &[Episode]) -> Vec<u8> {
+    rows(episodes.iter().map(|episode| lock_row(run_id, variant, trial, episode)))
+}
+
+fn lock_row(run_id: &str, variant: &str, trial: u32, episode: &Episode) -> LockRow {
+    let pair = &episode.pair;
+    LockRow {
+        run_id: run_id.to_owned(),
+        variant: variant.to_owned(),
+        trial,
+        node: episode.node.clone(),
+        began_ms: episode.began.as_micros() as f64 / 1000.0,
+        ended_ms: episode.ended.as_micros() as f64 / 1000.0,
+        ticks: episode.ticks,
+        lock: pair.lock.clone(),
+        relation: pair.relation.clone(),
+        blocker_queryid: pair.blocker,
+        blocker_state: pair.blocker_state.clone(),
+        waiter_queryid: pair.waiter,
+        pairs_max: episode.pairs_max,
+        depth_max: episode.depth_max,
+        longest_wait_s: episode.longest_wait,
     }
 }
 

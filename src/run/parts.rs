@@ -4,19 +4,24 @@
 use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
+use crate::etl::pgbench;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
 use crate::net::Party;
+use crate::pg::connect::connect;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
 use crate::probe::{Ledger, clones, ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
+use crate::workload::space::Imdb;
 use crate::workload::{self, Setup, Target};
 use anyhow::Context;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a part needs to start.
 pub struct Start<'a> {
@@ -37,6 +42,7 @@ pub struct Parts {
     pub manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
     containers: sampler::container::Running,
+    host: sampler::host::Running,
     ledger: Option<ledger::Running>,
     visibility: Option<visibility::Running>,
     streaming: Option<streaming::Running>,
@@ -51,6 +57,10 @@ pub struct Ended {
     pub values: Vec<Value>,
     /// `view.column` of what the servers do not have.
     pub absent: BTreeSet<String>,
+    /// By which ways clones came.
+    pub clones: Vec<clones::Way>,
+    /// Who waited for whose locks.
+    pub episodes: Vec<sampler::Episode>,
     /// Why the apparatus cannot be believed.
     pub problems: Vec<String>,
 }
@@ -70,17 +80,14 @@ impl Parts {
             }
         };
         let login = |name: &str| cluster.login(name);
-        let sampler = sampler::Running::start(
-            hosts.clone(),
-            login("pgbr-sampler"),
-            &scenario.sample,
-            *clock,
-            points.clone(),
-            events.clone(),
-        )
-        .await;
+        // In somebody else's database only what is ours is of interest.
+        let tables: Vec<String> = if scenario.is_external() { own_tables() } else { Vec::new() };
+        let sampled = |host| sampler::Target { host, login: login(sampler::APPLICATION_NAME), tables: tables.clone() };
+        let targets = hosts.iter().cloned().map(sampled).collect();
+        let sampler = sampler::Running::start(targets, &scenario.sample, *clock, points.clone(), events.clone()).await;
         let every = *scenario.sample.every;
         let containers = sampler::container::Running::start(&cluster.nodes, every, *clock, points, events).await;
+        let host = sampler::host::Running::start(&cluster.nodes, every, *clock, points);
         let ledger = match &scenario.probe.ledger {
             None => None,
             Some(settings) => Some(
@@ -108,30 +115,15 @@ impl Parts {
             .measured()
             .is_some()
             .then(|| streaming::Running::start(hosts.clone(), login("pgbr-streaming"), *clock, events.clone()));
-        let mut loads = Vec::new();
-        for (i, (name, load)) in scenario.load.iter().enumerate() {
-            let setup = Setup {
-                name: name.clone(),
-                target: target(&load.to, scenario, &cluster.hosts_of(&Party::Clients(load.site.clone()))),
-                login: login("pgbr-load"),
-                clock: *clock,
-                points: points.clone(),
-                seed: with.seed.wrapping_add(i as u64),
-                log: with.logs.join(format!("{name}.hlog")),
-            };
-            let running = workload::Running::start(load, setup).await;
-            loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
-        }
+        let loads = loads(with).await?;
         let campaigns = with.benches.iter().filter_map(|(name, bench)| Some((name, scenario.clone.get(name)?, bench)));
         let clones =
             campaigns.map(|(name, campaign, bench)| clones::Running::start(name, campaign, bench.clone())).collect();
-        Ok(Parts { manager, sampler, containers, ledger, visibility, streaming, loads, clones, measured: None })
+        Ok(Parts { manager, sampler, containers, host, ledger, visibility, streaming, loads, clones, measured: None })
     }
 
     /// A phase begins.
-    pub fn phase(&self, phase: &Phase, scenario: &Scenario) {
-        let calm = phase.steps.is_empty();
-        self.sampler.pace(if calm { *scenario.sample.every } else { *scenario.sample.around_fault });
+    pub fn phase(&self, phase: &Phase) {
         self.containers.phase(&phase.name);
         if let Some(visibility) = &self.visibility {
             visibility.phase(&phase.name);
@@ -175,8 +167,9 @@ impl Parts {
     pub async fn halt(self, steady_from: Duration) -> Halted {
         let mut ended = Ended::default();
         for campaign in self.clones {
-            let clones::Ended { values, problems } = campaign.stop().await;
+            let clones::Ended { values, ways, problems } = campaign.stop().await;
             ended.values.extend(values);
+            ended.clones.extend(ways);
             ended.problems.extend(problems);
         }
         for (name, load) in self.loads {
@@ -205,8 +198,8 @@ impl Parts {
         if let Some(streaming) = self.streaming {
             ended.values.extend(streaming.stop().await);
         }
-        let Parts { manager, sampler, containers, measured, .. } = self;
-        Halted { ended, ledger, manager, sampler, containers, measured }
+        let Parts { manager, sampler, containers, host, measured, .. } = self;
+        Halted { ended, ledger, manager, sampler, containers, host, measured }
     }
 }
 
@@ -217,6 +210,7 @@ pub struct Halted {
     manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
     containers: sampler::container::Running,
+    host: sampler::host::Running,
     measured: Option<Duration>,
 }
 
@@ -242,10 +236,11 @@ impl Halted {
                 Err(_) => ended.problems.push("a step still held the manager when the trial ended".into()),
             }
         }
-        let (values, absent) = self.sampler.stop().await;
-        ended.values.extend(values);
+        let sampled = self.sampler.stop().await;
+        ended.values.extend(sampled.values);
         ended.values.extend(self.containers.stop().await);
-        ended.absent = absent;
+        drop(self.host);
+        (ended.absent, ended.episodes) = (sampled.absent, sampled.episodes);
         ended
     }
 }
@@ -259,6 +254,47 @@ fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
         Some(false) => Ok(None),
         _ => StandbyNames::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
+}
+
+/// Starts all loads.
+async fn loads(with: &Start<'_>) -> anyhow::Result<Vec<(String, workload::Running)>> {
+    let Start { scenario, cluster, clock, points, .. } = with;
+    let imdb = imdb(scenario, cluster).await?;
+    let mut loads = Vec::new();
+    for (i, (name, load)) in scenario.load.iter().enumerate() {
+        let setup = Setup {
+            name: name.clone(),
+            target: target(&load.to, scenario, &cluster.hosts_of(&Party::Clients(load.site.clone()))),
+            login: cluster.login("pgbr-load"),
+            clock: *clock,
+            points: points.clone(),
+            seed: with.seed.wrapping_add(i as u64),
+            log: with.logs.join(format!("{name}.hlog")),
+        };
+        let imdb = imdb.clone().filter(|_| load.mix.needs_imdb());
+        let running = workload::Running::start_on(load, setup, imdb).await;
+        loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
+    }
+    Ok(loads)
+}
+
+/// What loads that read IMDb's tables draw from, if there are such loads.
+async fn imdb(scenario: &Scenario, cluster: &Cluster) -> anyhow::Result<Option<Arc<Imdb>>> {
+    if !scenario.load.values().any(|load| load.mix.needs_imdb()) {
+        return Ok(None);
+    }
+    let primary = cluster.nodes.iter().find(|node| node.began_as_primary).context("there is no primary")?;
+    let data = scenario.loaded_before().find(|(_, data)| data.imdb().is_some());
+    let (_, data) = data.context("no data set brings IMDb's tables")?;
+    let client = connect(&primary.host, &cluster.login("pgbr-load"), CONNECT_LIMIT).await?;
+    let sampled = Imdb::sample(&client, data.counted(), data.answers()).await;
+    Ok(Some(Arc::new(sampled.context("keys for loads on IMDb's tables")?)))
+}
+
+/// The tables that loads and probes work on.
+fn own_tables() -> Vec<String> {
+    let own = pgbench::NAMES.into_iter().chain([ledger::TABLE, visibility::TABLE]);
+    own.map(str::to_owned).collect()
 }
 
 /// The servers as the writers of each site reach them.

@@ -8,7 +8,8 @@ use super::Scenario;
 use super::error::Located;
 use super::near::{did_you_mean, list};
 use super::path::{Value, path_at, without};
-use serde::Deserialize;
+use crate::etl::tables::Shape as TablesShape;
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,9 +17,9 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 /// What a tree reads as.
-pub(super) struct Shaped {
+pub(super) struct Shaped<T = Scenario> {
     /// The scenario, without the parts that do not read.
-    pub scenario: Option<Scenario>,
+    pub scenario: Option<T>,
     /// What does not read.
     pub findings: Vec<Located>,
     /// The top-level keys from which something was taken out; nothing can be said about what is in them.
@@ -38,17 +39,34 @@ const MANAGER: Tagged =
     Tagged { key: "manager", kinds: "`builtin`, `none`", example: "manager = { kind = \"builtin\" }" };
 const MIX: Tagged = Tagged {
     key: "mix",
-    kinds: "`tpcb`, `simple_update`, `select_only`, `weighted`",
+    kinds: "`tpcb`, `simple_update`, `select_only`, `imdb_point`, `imdb_title`, `imdb_person`, `imdb_best`, `imdb_prefix`, \
+            `imdb_queries`, `weighted`",
     example: "mix = { kind = \"tpcb\", scale = 10 }",
+};
+/// Its key is the data set's name.
+const DATA: Tagged = Tagged {
+    key: "",
+    kinds: "`imdb`, `synthetic_imdb`, `tables`",
+    example: "kind = \"synthetic_imdb\"` with `scale = 0.001",
+};
+const VALUES: Tagged = Tagged {
+    key: "values",
+    kinds: "`sequence`, `uniform`, `zipf`, `gaussian`, `choice`, `text`",
+    example: "values = { kind = \"uniform\", min = 1, max = 100 }",
 };
 const PROFILE: Tagged =
     Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
 const MODE: Tagged =
     Tagged { key: "mode", kinds: "`recovery`, `resetwal`, `precooked`", example: "mode = { kind = \"recovery\" }" };
+const SINK: Tagged = Tagged {
+    key: "sink",
+    kinds: "`influx`, `influx1`, `victoria_metrics`",
+    example: "sink.lab = { kind = \"influx1\", url = \"http://127.0.0.1:8086\", database = \"lab\" }",
+};
 const ACT: Tagged = Tagged {
     key: "act",
     kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
-            `stall`, `fill_disk`, `slow_disk`",
+            `stall`, `fill_disk`, `slow_disk`, `load`",
     example: "act = { kind = \"kill\", of = \"@primary\" }",
 };
 
@@ -67,17 +85,41 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("of", "of = \"@primary\""),
     ("mode", "mode = \"fast\""),
     ("size", "size = \"1GB\""),
+    ("from", "from = \"DIR\""),
+    ("data", "data = \"NAME\""),
+    (
+        "tables",
+        "[tables.NAME]` with `rows = 1000` and `columns.id = { type = \"bigint\", values = { kind = \"sequence\" } }",
+    ),
+    ("rows", "rows = 1000"),
+    ("columns", "columns.id = { type = \"bigint\", values = { kind = \"sequence\" } }"),
+    ("type", "type = \"bigint\""),
+    ("exponent", "exponent = 1.0"),
+    ("mean", "mean = 100"),
+    ("deviation", "deviation = 15"),
+    ("weights", "weights = { open = 1, paid = 9 }"),
+    ("min", "min = 1"),
+    ("max", "max = 10"),
     ("metric", "metric = \"ledger.acked_lost\""),
 ];
 
 /// Where the whole of a scenario stands: errors about it as a whole point to its beginning.
 const WHOLE: Range<usize> = 0..0;
 
-/// Reads `tree`.
-pub(super) fn shape(mut tree: DeTable<'_>) -> Shaped {
+/// Reads `tree` as a scenario.
+pub(super) fn shape(tree: DeTable<'_>) -> Shaped {
+    read_as(tree, Reader::retag_all)
+}
+
+/// Reads `tree` as a file of tables.
+pub(super) fn tables(tree: DeTable<'_>) -> Shaped<TablesShape> {
+    read_as(tree, |reader, root| reader.retag_columns(root.get_mut("tables"), "tables"))
+}
+
+fn read_as<T: DeserializeOwned>(mut tree: DeTable<'_>, retag: impl Fn(&mut Reader, &mut DeTable<'_>)) -> Shaped<T> {
     let written = tree.clone();
     let mut reader = Reader { findings: Vec::new(), damaged: BTreeSet::new(), taken: Vec::new() };
-    reader.retag_all(&mut tree);
+    retag(&mut reader, &mut tree);
     let scenario = reader.read(tree);
     for finding in &mut reader.findings {
         finding.path = path_at(&written, &finding.span);
@@ -103,6 +145,15 @@ impl Reader {
             self.retag(table, span.clone(), "load", &MIX);
             self.retag(table, span, "load", &PROFILE);
         }
+        for (_, data) in tables_in(root.get_mut("data")) {
+            self.retag_columns(data.get_mut("tables"), "data");
+        }
+        if let Some((span, data)) = table_in(root, "data") {
+            let names: Vec<String> = data.keys().map(|name| name.get_ref().to_string()).collect();
+            for name in names {
+                self.retag_at(data, span.clone(), "data", &name, &DATA);
+            }
+        }
         for (span, campaign) in tables_in(root.get_mut("clone")) {
             self.retag(campaign, span, "clone", &DRIVER);
             if let Some((span, load)) = table_in(campaign, "load") {
@@ -111,6 +162,12 @@ impl Reader {
             }
             if let Some((span, recipe)) = table_in(campaign, "recipe") {
                 self.retag(recipe, span, "clone", &MODE);
+            }
+        }
+        if let Some((span, sinks)) = table_in(root, "sink") {
+            let names: Vec<String> = sinks.iter().map(|(name, _)| name.get_ref().to_string()).collect();
+            for name in names {
+                self.retag_at(sinks, span.clone(), "sink", &name, &SINK);
             }
         }
         let Some(DeValue::Array(phases)) = root.get_mut("phase").map(Spanned::get_mut) else { return };
@@ -122,13 +179,27 @@ impl Reader {
         }
     }
 
+    /// The values of the columns of tables.
+    fn retag_columns(&mut self, tables: Option<&mut Value<'_>>, top: &str) {
+        for (_, table) in tables_in(tables) {
+            for (span, column) in tables_in(table.get_mut("columns")) {
+                self.retag(column, span, top, &VALUES);
+            }
+        }
+    }
+
     /// Rewrites `{ kind = "x", … }` under `what.key` into `{ x = { … } }`; takes it out if it has no kind.
     fn retag(&mut self, table: &mut DeTable<'_>, table_span: Range<usize>, top: &str, what: &Tagged) {
-        let Some(value) = table.get_mut(what.key) else { return };
+        self.retag_at(table, table_span, top, what.key, what);
+    }
+
+    /// The same, of a table that a person named.
+    fn retag_at(&mut self, table: &mut DeTable<'_>, table_span: Range<usize>, top: &str, key: &str, what: &Tagged) {
+        let Some(value) = table.get_mut(key) else { return };
         let span = value.span();
         let wrong = match value.get_mut() {
             DeValue::Table(inner) => match inner.remove("kind") {
-                None => Some((span.clone(), format!("`{}` has no `kind`", what.key))),
+                None => Some((span.clone(), format!("`{key}` has no `kind`"))),
                 Some(kind) => match kind.get_ref() {
                     DeValue::String(name) => {
                         let inside = Spanned::new(span, DeValue::Table(std::mem::replace(inner, DeTable::new())));
@@ -138,21 +209,21 @@ impl Reader {
                     _ => Some((kind.span(), "`kind` is no string".to_owned())),
                 },
             },
-            _ => Some((span.clone(), format!("`{}` is no table with a `kind`", what.key))),
+            _ => Some((span.clone(), format!("`{key}` is no table with a `kind`"))),
         };
         let Some((span, message)) = wrong else { return };
         let hint = format!("write `{}`; the kinds are {}", what.example, what.kinds);
         self.findings.push(Located { span, path: None, message, hint: Some(hint) });
         self.damaged.insert(top.to_owned());
-        self.taken.push((table_span, what.key.to_owned()));
-        table.remove(what.key);
+        self.taken.push((table_span, key.to_owned()));
+        table.remove(key);
     }
 
     /// Reads, and takes out what does not read, until all of the rest does.
-    fn read(&mut self, mut tree: DeTable<'_>) -> Option<Scenario> {
+    fn read<T: DeserializeOwned>(&mut self, mut tree: DeTable<'_>) -> Option<T> {
         loop {
             let whole = Spanned::new(WHOLE, DeValue::Table(tree.clone()));
-            let error = match Scenario::deserialize(ValueDeserializer::from(whole)) {
+            let error = match T::deserialize(ValueDeserializer::from(whole)) {
                 Ok(scenario) => return Some(scenario),
                 Err(error) => error,
             };
@@ -306,7 +377,7 @@ fn tag_of(value: &Value<'_>, inner: &DeTable<'_>) -> Option<Range<usize>> {
 /// What stands in for a top-level key that is missing, so that the rest can be read.
 fn stand_in(key: &str) -> DeValue<'static> {
     match key {
-        "node" => DeValue::Table(DeTable::new()),
+        "node" | "tables" => DeValue::Table(DeTable::new()),
         "phase" => DeValue::Array(DeArray::new()),
         _ => DeValue::String(Cow::Borrowed("")),
     }

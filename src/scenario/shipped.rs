@@ -22,10 +22,13 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped { name: "versions", text: include_str!("../../scenarios/versions.toml") },
     Shipped { name: "small-container", text: include_str!("../../scenarios/small-container.toml") },
     Shipped { name: "baseline", text: include_str!("../../scenarios/baseline.toml") },
+    Shipped { name: "selftest", text: include_str!("../../scenarios/selftest.toml") },
     Shipped { name: "clone-startup", text: include_str!("../../scenarios/clone-startup.toml") },
     Shipped { name: "clone-container", text: include_str!("../../scenarios/clone-container.toml") },
     Shipped { name: "clone-impact", text: include_str!("../../scenarios/clone-impact.toml") },
     Shipped { name: "clone-size", text: include_str!("../../scenarios/clone-size.toml") },
+    Shipped { name: "imdb-load", text: include_str!("../../scenarios/imdb-load.toml") },
+    Shipped { name: "imdb-queries", text: include_str!("../../scenarios/imdb-queries.toml") },
     Shipped { name: "clone-many", text: include_str!("../../scenarios/clone-many.toml") },
 ];
 

@@ -1,5 +1,6 @@
-//! Which transactions a load is made of: pgbench's three built-in ones, alone or weighted.
+//! Which transactions a load is made of: pgbench's three built-in ones, and reads of IMDb's tables, alone or weighted.
 
+use super::queries;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,19 @@ pub enum Mix {
     SimpleUpdate(Scale),
     /// pgbench's `select-only`.
     SelectOnly(Scale),
-    /// Several of them, each with a weight.
+    /// A title by its key.
+    ImdbPoint(OnImdb),
+    /// A title with its cast.
+    ImdbTitle(OnImdb),
+    /// A person's titles.
+    ImdbPerson(OnImdb),
+    /// The best rated titles of a genre and a year.
+    ImdbBest(OnImdb),
+    /// Titles that begin with something.
+    ImdbPrefix(OnImdb),
+    /// Analytical joins of growing width, one after the other.
+    ImdbQueries(OnImdb),
+    /// Several transactions, each with a weight.
     Weighted(Weighted),
 }
 
@@ -26,11 +39,16 @@ pub struct Scale {
     pub scale: u32,
 }
 
-/// Weighted transactions on pgbench's tables.
+/// Reads of IMDb's seven tables, real or synthetic, which a `[data.NAME]` brings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnImdb {}
+
+/// Weighted transactions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weighted {
-    /// pgbench's scale.
+    /// pgbench's scale, for those of its transactions that are among them.
     #[serde(default = "one")]
     pub scale: u32,
     /// Weight of each transaction, as in `pgbench -b tpcb-like@3`.
@@ -41,8 +59,8 @@ fn one() -> u32 {
     1
 }
 
-/// One of pgbench's built-in transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transaction {
     /// Three updates, a select and an insert.
@@ -51,6 +69,19 @@ pub enum Transaction {
     SimpleUpdate,
     /// One select by key.
     SelectOnly,
+    /// A title by its key.
+    ImdbPoint,
+    /// A title with its cast.
+    ImdbTitle,
+    /// A person's titles.
+    ImdbPerson,
+    /// The best rated titles of a genre and a year.
+    ImdbBest,
+    /// Titles that begin with something.
+    ImdbPrefix,
+    /// One of the analytical joins, by its place among them.
+    #[serde(skip)]
+    ImdbQuery(usize),
 }
 
 impl Transaction {
@@ -60,30 +91,59 @@ impl Transaction {
             Transaction::Tpcb => "tpcb",
             Transaction::SimpleUpdate => "simple_update",
             Transaction::SelectOnly => "select_only",
+            Transaction::ImdbPoint => "imdb_point",
+            Transaction::ImdbTitle => "imdb_title",
+            Transaction::ImdbPerson => "imdb_person",
+            Transaction::ImdbBest => "imdb_best",
+            Transaction::ImdbPrefix => "imdb_prefix",
+            Transaction::ImdbQuery(n) => queries::ALL[n].name,
         }
     }
 
     /// Whether it writes.
     pub fn writes(self) -> bool {
-        self != Transaction::SelectOnly
+        matches!(self, Transaction::Tpcb | Transaction::SimpleUpdate)
+    }
+
+    /// Whether it is on pgbench's tables; else it is on IMDb's.
+    pub fn is_pgbenchs(self) -> bool {
+        matches!(self, Transaction::Tpcb | Transaction::SimpleUpdate | Transaction::SelectOnly)
     }
 }
 
 impl Mix {
-    /// The scale of pgbench's tables that it needs.
-    pub fn scale(&self) -> u32 {
+    /// The scale of pgbench's tables that it needs, if it needs any.
+    pub fn scale(&self) -> Option<u32> {
         match self {
-            Mix::Tpcb(one) | Mix::SimpleUpdate(one) | Mix::SelectOnly(one) => one.scale,
-            Mix::Weighted(several) => several.scale,
+            Mix::Tpcb(one) | Mix::SimpleUpdate(one) | Mix::SelectOnly(one) => Some(one.scale),
+            Mix::Weighted(several) => several.of.keys().any(|what| what.is_pgbenchs()).then_some(several.scale),
+            _ => None,
         }
+    }
+
+    /// Whether it needs IMDb's tables.
+    pub fn needs_imdb(&self) -> bool {
+        self.transactions().iter().any(|(what, _)| !what.is_pgbenchs())
+    }
+
+    /// Whether its transactions come in turn, and not by chance.
+    pub fn in_turn(&self) -> bool {
+        matches!(self, Mix::ImdbQueries(_))
     }
 
     /// Its transactions with their weights.
     pub fn transactions(&self) -> Vec<(Transaction, u32)> {
+        let one = |what| vec![(what, 1)];
         match self {
-            Mix::Tpcb(_) => vec![(Transaction::Tpcb, 1)],
-            Mix::SimpleUpdate(_) => vec![(Transaction::SimpleUpdate, 1)],
-            Mix::SelectOnly(_) => vec![(Transaction::SelectOnly, 1)],
+            Mix::Tpcb(_) => one(Transaction::Tpcb),
+            Mix::SimpleUpdate(_) => one(Transaction::SimpleUpdate),
+            Mix::SelectOnly(_) => one(Transaction::SelectOnly),
+            Mix::ImdbPoint(_) => one(Transaction::ImdbPoint),
+            Mix::ImdbTitle(_) => one(Transaction::ImdbTitle),
+            Mix::ImdbPerson(_) => one(Transaction::ImdbPerson),
+            Mix::ImdbBest(_) => one(Transaction::ImdbBest),
+            Mix::ImdbPrefix(_) => one(Transaction::ImdbPrefix),
+            Mix::ImdbQueries(_) => (0..queries::ALL.len()).map(|n| (Transaction::ImdbQuery(n), 1)).collect(),
             Mix::Weighted(several) => several.of.iter().map(|(what, weight)| (*what, *weight)).collect(),
         }
     }

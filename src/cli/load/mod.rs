@@ -2,7 +2,10 @@
 
 mod imdb;
 mod job;
-mod show;
+mod pgbench;
+pub mod show;
+pub mod synthetic;
+mod tables;
 mod target;
 
 use clap::{Args, Subcommand};
@@ -22,6 +25,9 @@ pub struct Load {
 #[derive(Debug, Subcommand)]
 enum Command {
     Imdb(Box<imdb::Imdb>),
+    Synthetic(Box<synthetic::SyntheticImdb>),
+    Tables(Box<tables::UserTables>),
+    Pgbench(pgbench::Pgbench),
     Job(Box<job::Job>),
 }
 
@@ -30,6 +36,9 @@ impl Load {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Imdb(command) => command.run(),
+            Command::Synthetic(command) => command.run(),
+            Command::Tables(command) => command.run(),
+            Command::Pgbench(command) => command.run(),
             Command::Job(command) => command.run(),
         }
     }

@@ -7,6 +7,7 @@ use super::{Indexes, LoadedTable, duplicates, state};
 use crate::etl::rejects::Rejects;
 use crate::etl::source::Part;
 use crate::etl::table::{Table, quoted};
+use postgres_protocol::escape::escape_literal;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -91,6 +92,10 @@ async fn timed(work: impl Future<Output = Result<bool, LoadError>>) -> Result<Op
 
 async fn create(client: &Client, work: &Work, table: &Table, indexes: Indexes) -> Result<(), LoadError> {
     run(client, &table.create(), &table.name).await?;
+    if let Some(note) = work.order.source.note() {
+        let comment = format!("COMMENT ON TABLE {} IS {}", quoted(&table.name), escape_literal(&note));
+        run(client, &comment, &table.name).await?;
+    }
     if indexes == Indexes::Before {
         if let Some(key) = key(work, table) {
             run(client, &key, &table.name).await?;

@@ -27,6 +27,7 @@ pub(in crate::scenario) fn design(scenario: &Scenario, damaged: &BTreeSet<String
     }
     if whole(&["vary"]) {
         axes(scenario, &mut findings);
+        super::sinks::varied(scenario, &mut findings);
     }
     if whole(&["vary", "design"]) {
         skips(scenario, &mut findings);
@@ -228,11 +229,18 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
                 && matches!(scenario.manager, Manager::Builtin(_)),
             "it takes `[manager]` with `kind = \"builtin\"` and a step with `act = { kind = \"switchover\" }`",
         ),
+        "etl" => {
+            (!scenario.loaded_by_steps().is_empty(), "add a step with `act = { kind = \"load\", data = \"NAME\" }`")
+        }
         "clone" => (!scenario.clone.is_empty(), "add a `[clone.NAME]`"),
         "lag" => (scenario.probe.visibility.is_some(), "add `[probe.visibility]`"),
         "load" if metric.starts_with("load.pool_wait") => {
             (scenario.load.values().any(|load| load.pool.is_some()), "give a load a `pool`")
         }
+        "load" if metric == "load.wrong" || metric.starts_with("load.answer") => (
+            scenario.load.values().any(|load| load.mix.in_turn()),
+            "add a load with `mix = { kind = \"imdb_queries\" }`",
+        ),
         "load" | "generator" if open(metric) => (
             scenario.load.values().any(|load| matches!(load.profile, crate::workload::Profile::Open(_))),
             "only an open loop has due instants: `profile = { kind = \"open\", rate = … }`",

@@ -3,6 +3,7 @@
 
 mod claims;
 mod clones;
+mod data;
 mod drivers;
 mod externals;
 mod nodes;
@@ -10,6 +11,7 @@ mod phases;
 mod remote;
 mod sessions;
 mod settings;
+mod sinks;
 mod traffic;
 mod versions;
 mod ways;
@@ -86,6 +88,13 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
         versions::versions(scenario, &mut findings);
         settings::settings(scenario, &mut findings);
     }
+    if whole(&["data", "phase", "node", "driver"]) {
+        data::data(scenario, &mut findings);
+        data::steps(scenario, &mut findings);
+    }
+    if whole(&["data", "phase", "load"]) {
+        data::readers(scenario, &mut findings);
+    }
     if whole(&["load"]) {
         traffic::loads(scenario, &mut findings);
     }
@@ -100,6 +109,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["manager", "sample"]) {
         traffic::manager_and_sampling(scenario, &mut findings);
+    }
+    if whole(&["sink"]) {
+        sinks::sinks(scenario, &mut findings);
     }
     if whole(&["phase"]) {
         phases::phases(scenario, &mut findings);

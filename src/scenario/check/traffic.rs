@@ -16,7 +16,7 @@ pub(super) fn loads(scenario: &Scenario, findings: &mut Findings) {
         findings.name(&["load", name], Part::Key, name);
         one_load(name, load, findings);
     }
-    let mut scales = scenario.load.iter().map(|(name, load)| (name, load.mix.scale()));
+    let mut scales = scenario.load.iter().filter_map(|(name, load)| Some((name, load.mix.scale()?)));
     let Some((first, scale)) = scales.next() else { return };
     for (name, other) in scales.filter(|(_, other)| *other != scale) {
         findings.value(
@@ -45,8 +45,12 @@ fn one_load(name: &str, load: &Load, findings: &mut Findings) {
     if load.timeout.is_some_and(|timeout| timeout.is_zero()) {
         findings.value(&["load", name, "timeout"], "nothing can be done in no time", "leave it out for no limit");
     }
-    if load.mix.scale() == 0 {
+    if load.mix.scale() == Some(0) {
         findings.value(&["load", name, "mix", "scale"], "pgbench's scale is at least 1", "write 1 or more");
+    }
+    if load.pool.is_some() && load.mix.in_turn() {
+        let hint = "leave out `pool`: each client then has a connection of its own";
+        findings.key(&["load", name, "pool"], "answers that come through a pool are not checked", hint);
     }
     if let Profile::Open(open) = &load.profile
         && !(open.rate.is_finite() && open.rate > 0.0)
@@ -143,7 +147,8 @@ pub(super) fn manager_and_sampling(scenario: &Scenario, findings: &mut Findings)
         }
     }
     positive(&["sample", "every"], scenario.sample.every, findings);
-    positive(&["sample", "around_fault"], scenario.sample.around_fault, findings);
+    positive(&["sample", "waits"], scenario.sample.waits, findings);
+    positive(&["sample", "tables"], scenario.sample.tables, findings);
 }
 
 /// A duration that must not be zero.

@@ -6,6 +6,7 @@ mod files;
 mod hostile;
 mod job;
 mod settings;
+mod synthetic;
 
 use super::fixture::Primary;
 use files::{Folder, LIMIT};

@@ -30,7 +30,16 @@ impl Primary {
 
     /// Starts one whose data directory `prepare` has changed first.
     pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path)) -> Primary {
-        let dir = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir().expect("a temporary directory");
+        Primary::started(&std::env::temp_dir(), settings, prepare)
+    }
+
+    /// Starts one whose data directory lies below `parent`, which all may enter.
+    pub fn start_in(parent: &Path) -> Primary {
+        Primary::started(parent, &[], |_| {})
+    }
+
+    fn started(parent: &Path, settings: &[&str], prepare: impl FnOnce(&Path)) -> Primary {
+        let dir = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in(parent).expect("a directory");
         let data = dir.path().join("data");
         open_to_all(dir.path());
         run(server_command("initdb").args(["-U", "postgres", "-A", "trust", "-N", "-D"]).arg(&data));
