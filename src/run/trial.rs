@@ -435,8 +435,8 @@ impl Measuring {
     /// What was loaded from files, which change daily, and what the loader has to say.
     fn say_loaded(&self, done: &load::Done) {
         for file in done.loaded.tables.iter().filter_map(|table| table.file.as_ref()) {
-            let (path, bytes, sha256) = (file.path.display(), file.bytes, &file.sha256);
-            self.say("etl.file", format!("{}: {path}, {bytes} bytes, SHA-256 {sha256}", done.name));
+            let (path, bytes, blake3) = (file.path.display(), file.bytes, &file.blake3);
+            self.say("etl.file", format!("{}: {path}, {bytes} bytes, BLAKE3 {blake3}", done.name));
         }
         for note in &done.loaded.notes {
             self.say("etl.note", format!("{}: {note}", done.name));
