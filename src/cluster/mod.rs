@@ -1,5 +1,5 @@
-//! Servers that belong together: a primary and the standbys that follow it, built from one template,
-//! and taken down whatever state they are in.
+//! Servers that belong together: a primary, the standbys that follow it, the subscribers that it feeds, built from one
+//! template, and taken down whatever state they are in.
 //!
 //! ```text
 //! <work>/<run>/<trial>/<node>/data/            copied from the template
@@ -12,6 +12,7 @@ mod attach;
 mod build;
 mod disks;
 mod error;
+pub mod logical;
 mod network;
 pub mod node;
 mod order;

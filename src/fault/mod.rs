@@ -286,7 +286,7 @@ impl Reach {
 
     /// The node that accepts writes, as SQL says.
     async fn writable(&self) -> Option<Arc<Node>> {
-        let finder = Finder::new(self.cluster.hosts(), self.cluster.login("pgbr-fault"), FIND);
+        let finder = Finder::new(self.cluster.group(self.cluster.hosts()), self.cluster.login("pgbr-fault"), FIND);
         let host = tokio::time::timeout(FIND, finder.writable()).await.ok()?;
         self.cluster.node(&host.node).cloned()
     }
@@ -308,7 +308,7 @@ impl Reach {
 
     async fn by_recovery(&self, wanted: bool) -> Vec<Arc<Node>> {
         let mut asked = JoinSet::new();
-        for host in self.cluster.hosts() {
+        for host in self.cluster.group(self.cluster.hosts()) {
             let login = self.cluster.login("pgbr-fault");
             asked.spawn(async move {
                 let client = connect(&host, &login, FIND).await.ok()?;

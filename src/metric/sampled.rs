@@ -250,10 +250,10 @@ pub const LEDGER: Measurement = Measurement {
     about: "outcomes of the ledger's writes",
 };
 
-/// Commit-to-visible lag on the standby that is the node, as bounds, of the writes seen since the last point.
+/// Commit-to-visible lag on the standby or subscriber that is the node, by the way that writes take to it, as bounds, of the writes seen since the last point.
 pub const LAG_VISIBLE: Measurement = Measurement {
     name: "lag_visible",
-    tags: &["source"],
+    tags: &["source", "target"],
     fields: &[
         f("waiting", Kind::Gauge, "count"),
         f("seen", Kind::Gauge, "count"),
@@ -261,6 +261,25 @@ pub const LAG_VISIBLE: Measurement = Measurement {
         f("upper_max", Kind::Real, "s"),
     ],
     about: "writes on `source` that are not yet visible, and the largest bounds of those that became so",
+};
+
+/// Lag of one stream as the servers tell it.
+pub const LAG: Measurement = Measurement {
+    name: "lag",
+    tags: &["stream"],
+    fields: &[
+        f("connected", Kind::Gauge, "count"),
+        f("distance_bytes", Kind::Gauge, "bytes"),
+        f("retained_bytes", Kind::Gauge, "bytes"),
+        f("write_lag", Kind::Real, "s"),
+        f("flush_lag", Kind::Real, "s"),
+        f("replay_lag", Kind::Real, "s"),
+        f("heartbeat_seconds", Kind::Real, "s"),
+        f("last_replayed_seconds", Kind::Real, "s"),
+        f("wal_status", Kind::Text, ""),
+    ],
+    about: "the lag of a standby or a subscription in four ways, whether somebody sends to it (1 or 0), and the WAL \
+            that its slot keeps",
 };
 
 /// What a node's container has used since it was started, as its engine counts.
@@ -306,6 +325,7 @@ pub const MEASUREMENTS: &[Measurement] = &[
     LOAD_OPS,
     LEDGER,
     LAG_VISIBLE,
+    LAG,
     CONTAINER,
     CLONE,
 ];

@@ -2,6 +2,7 @@
 //! Nothing here is decided later but what only the machine can say.
 
 mod estimate;
+mod logical;
 mod order;
 mod place;
 mod print;

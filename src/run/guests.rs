@@ -65,7 +65,7 @@ impl Guests {
             self.0.push(Guest { database, hosts: cluster.hosts(), pgbench: None, made: Vec::new(), _alone });
         }
         let guest = &mut self.0[index];
-        if let Some(scale) = scenario.load.values().map(|load| load.mix.scale()).max() {
+        if let Some(scale) = scenario.load.values().filter_map(|load| load.mix.scale()).max() {
             guest.pgbench(&client, scale, place, progress).await?;
         }
         let said = |table: &'static str| move |error: Error| anyhow!("{table}: {}", in_words(&error));
@@ -219,7 +219,7 @@ async fn alone(primary: &Host, database: &str, place: &Workplace) -> anyhow::Res
 }
 
 /// Waits until a standby holds what the primary had written.
-async fn replayed(standby: &Node, lsn: &str, place: &Workplace) -> anyhow::Result<()> {
+pub(super) async fn replayed(standby: &Node, lsn: &str, place: &Workplace) -> anyhow::Result<()> {
     let client = connect(&standby.host, &place.login("pgbench-rs prepare"), CONNECT_LIMIT).await?;
     let behind = "SELECT pg_wal_lsn_diff($1::text::pg_lsn, pg_last_wal_replay_lsn())::int8";
     let look = || async {

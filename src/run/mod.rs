@@ -2,6 +2,7 @@
 //! the one loop that reads like the manual: for each trial up, phases, down, write.
 
 mod guests;
+mod logical;
 mod makes;
 mod parts;
 mod progress;

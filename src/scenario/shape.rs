@@ -38,11 +38,14 @@ const MANAGER: Tagged =
     Tagged { key: "manager", kinds: "`builtin`, `none`", example: "manager = { kind = \"builtin\" }" };
 const MIX: Tagged = Tagged {
     key: "mix",
-    kinds: "`tpcb`, `simple_update`, `select_only`, `weighted`",
+    kinds: "`tpcb`, `simple_update`, `select_only`, `weighted`, `books`",
     example: "mix = { kind = \"tpcb\", scale = 10 }",
 };
-const PROFILE: Tagged =
-    Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
+const PROFILE: Tagged = Tagged {
+    key: "profile",
+    kinds: "`closed`, `open`, `pulse`, `cycle`",
+    example: "profile = { kind = \"open\", rate = 500 }",
+};
 const MODE: Tagged =
     Tagged { key: "mode", kinds: "`recovery`, `resetwal`, `precooked`", example: "mode = { kind = \"recovery\" }" };
 const ACT: Tagged = Tagged {
@@ -65,6 +68,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("profile", PROFILE.example),
     ("rate", "rate = 500"),
     ("of", "of = \"@primary\""),
+    ("on", "on = \"a\""),
+    ("to", "to = \"b\""),
+    ("publications", "publications = [\"books\"]"),
     ("mode", "mode = \"fast\""),
     ("size", "size = \"1GB\""),
     ("metric", "metric = \"ledger.acked_lost\""),

@@ -2,6 +2,7 @@
 
 use super::connection::Own;
 use super::desk::Desk;
+use super::mix::Range;
 use super::pacer::{Arrival, Pacer};
 use super::pool::Pooled;
 use super::tally::Cause;
@@ -60,7 +61,7 @@ pub(super) struct Client {
     pub(super) line: Line,
     pub(super) chooser: Chooser,
     pub(super) rng: Xoshiro256PlusPlus,
-    pub(super) scale: u32,
+    pub(super) range: Range,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -71,7 +72,7 @@ impl Client {
         while let Some(Arrival { intended, now }) = pace.next(&desk).await {
             let started = desk.start();
             let transaction = self.chooser.choose(&mut self.rng);
-            let draw = Draw::new(&mut self.rng, self.scale);
+            let draw = Draw::new(&mut self.rng, self.range);
             let sent = if self.line.is_ready() {
                 now
             } else {

@@ -1,7 +1,7 @@
 //! A client's own connection: made, prepared, lost and made again.
 
 use super::desk::Desk;
-use super::mix::Transaction;
+use super::mix::{Range, Transaction};
 use super::tally::Cause;
 use super::transaction::{Draw, Prepared};
 use crate::pg::find::Finder;
@@ -22,7 +22,7 @@ pub(super) struct Route {
     pub(super) to: To,
     pub(super) login: Login,
     pub(super) transactions: Vec<Transaction>,
-    pub(super) scale: u32,
+    pub(super) range: Range,
 }
 
 /// Which server a client connects to.
@@ -149,7 +149,7 @@ impl Session {
         wire.set_deadline(Some(Instant::now() + CONNECT));
         let mut prepared = Vec::with_capacity(route.transactions.len());
         for what in &route.transactions {
-            prepared.push(Prepared::on(&mut wire, *what, route.scale).await?);
+            prepared.push(Prepared::on(&mut wire, *what, route.range).await?);
         }
         Ok(Session { host, wire, prepared })
     }

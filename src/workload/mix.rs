@@ -1,4 +1,4 @@
-//! Which transactions a load is made of: pgbench's three built-in ones, alone or weighted.
+//! Which transactions a load is made of: pgbench's three built-in ones, alone or weighted, or those on books.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,32 @@ pub enum Mix {
     SelectOnly(Scale),
     /// Several of them, each with a weight.
     Weighted(Weighted),
+    /// Inserts of books, and reads by key.
+    Books(Books),
+}
+
+/// Books of several topics, which row filters tell apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Books {
+    /// Books that are there at the start, which are the ones that are read.
+    #[serde(default = "thousand")]
+    pub books: u32,
+    /// Weight of inserting one.
+    #[serde(default = "one")]
+    pub inserts: u32,
+    /// Weight of reading one by its key.
+    #[serde(default)]
+    pub reads: u32,
+}
+
+/// What a load's draws range over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// pgbench's scale.
+    Scale(u32),
+    /// Books that are there at the start.
+    Books(u32),
 }
 
 /// A single transaction on pgbench's tables.
@@ -41,7 +67,11 @@ fn one() -> u32 {
     1
 }
 
-/// One of pgbench's built-in transactions.
+fn thousand() -> u32 {
+    1000
+}
+
+/// One of pgbench's built-in transactions, or one on books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transaction {
@@ -51,6 +81,12 @@ pub enum Transaction {
     SimpleUpdate,
     /// One select by key.
     SelectOnly,
+    /// A new book.
+    #[serde(skip)]
+    InsertBook,
+    /// A book by its key.
+    #[serde(skip)]
+    ReadBook,
 }
 
 impl Transaction {
@@ -60,22 +96,60 @@ impl Transaction {
             Transaction::Tpcb => "tpcb",
             Transaction::SimpleUpdate => "simple_update",
             Transaction::SelectOnly => "select_only",
+            Transaction::InsertBook => "insert_book",
+            Transaction::ReadBook => "read_book",
         }
     }
 
     /// Whether it writes.
     pub fn writes(self) -> bool {
-        self != Transaction::SelectOnly
+        !self.tables().is_empty()
+    }
+
+    /// The tables that it writes.
+    pub fn tables(self) -> &'static [&'static str] {
+        match self {
+            Transaction::Tpcb => &["pgbench_accounts", "pgbench_tellers", "pgbench_branches", "pgbench_history"],
+            Transaction::SimpleUpdate => &["pgbench_accounts", "pgbench_history"],
+            Transaction::InsertBook => &["books"],
+            Transaction::SelectOnly | Transaction::ReadBook => &[],
+        }
     }
 }
 
 impl Mix {
-    /// The scale of pgbench's tables that it needs.
-    pub fn scale(&self) -> u32 {
-        match self {
-            Mix::Tpcb(one) | Mix::SimpleUpdate(one) | Mix::SelectOnly(one) => one.scale,
-            Mix::Weighted(several) => several.scale,
+    /// The scale of pgbench's tables that it needs, if it needs them.
+    pub fn scale(&self) -> Option<u32> {
+        match self.range() {
+            Range::Scale(scale) => Some(scale),
+            Range::Books(_) => None,
         }
+    }
+
+    /// How many books it needs, if it is about books.
+    pub fn books(&self) -> Option<u32> {
+        match self.range() {
+            Range::Scale(_) => None,
+            Range::Books(books) => Some(books),
+        }
+    }
+
+    /// What its draws range over.
+    pub fn range(&self) -> Range {
+        match self {
+            Mix::Tpcb(one) | Mix::SimpleUpdate(one) | Mix::SelectOnly(one) => Range::Scale(one.scale),
+            Mix::Weighted(several) => Range::Scale(several.scale),
+            Mix::Books(books) => Range::Books(books.books),
+        }
+    }
+
+    /// The tables that it writes.
+    pub fn writes(&self) -> Vec<&'static str> {
+        let of_weight = self.transactions().into_iter().filter(|(_, weight)| *weight > 0);
+        let mut tables: Vec<&'static str> = of_weight.flat_map(|(what, _)| what.tables()).copied().collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables
     }
 
     /// Its transactions with their weights.
@@ -85,6 +159,10 @@ impl Mix {
             Mix::SimpleUpdate(_) => vec![(Transaction::SimpleUpdate, 1)],
             Mix::SelectOnly(_) => vec![(Transaction::SelectOnly, 1)],
             Mix::Weighted(several) => several.of.iter().map(|(what, weight)| (*what, *weight)).collect(),
+            Mix::Books(books) => {
+                let both = [(Transaction::InsertBook, books.inserts), (Transaction::ReadBook, books.reads)];
+                both.into_iter().filter(|(_, weight)| *weight > 0).collect()
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ mod outcome;
 mod pacer;
 mod pool;
 pub mod profile;
+pub mod rate;
 mod running;
 mod schedule;
 mod tally;

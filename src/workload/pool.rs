@@ -39,7 +39,7 @@ impl Shared {
             .max_size(size as usize)
             .build()?;
         let steps = route.transactions.iter().map(|what| {
-            let step = |step: &Step| PooledStep { sql: step.sql, of: step.of, types: types(step, route.scale) };
+            let step = |step: &Step| PooledStep { sql: step.sql, of: step.of, types: types(step, route.range) };
             what.steps().iter().map(step).collect()
         });
         Ok(Arc::new(Shared { pool, steps: steps.collect() }))

@@ -224,8 +224,8 @@ fn route(
         Target::Writable(hosts) => To::Writable(Finder::new(hosts.clone(), setup.login.clone(), ASK)),
         Target::Nodes(hosts) => To::Nodes(hosts.clone()),
     };
-    let scale = load.mix.scale();
-    let route = Arc::new(Route { to, login: setup.login.clone(), transactions: transactions.to_vec(), scale });
+    let range = load.mix.range();
+    let route = Arc::new(Route { to, login: setup.login.clone(), transactions: transactions.to_vec(), range });
     let pool = load.pool.map(|size| Shared::new(&route, size)).transpose().map_err(LoadError::Build)?;
     Ok((route, pool))
 }

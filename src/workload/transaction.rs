@@ -1,19 +1,22 @@
 //! pgbench's built-in transactions, statement for statement and draw for draw, so that figures compare line for line
-//! (`src/bin/pgbench/pgbench.c`, `builtin_script`).
+//! (`src/bin/pgbench/pgbench.c`, `builtin_script`); and those on books.
 
-use super::mix::Transaction;
+use super::mix::{Range, Transaction};
+use crate::pg::books::INSERT;
 use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 use crate::pg::wire::{Param, Statement, Wire, WireError};
 use rand::{Rng, RngExt};
 use tokio_postgres::types::{ToSql, Type};
 
-/// A variable of pgbench's scripts.
+/// A variable of pgbench's scripts, or one of books.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Variable {
     Aid,
     Bid,
     Tid,
     Delta,
+    Book,
+    Number,
 }
 
 /// One statement, with the variables that are its parameters in order.
@@ -43,6 +46,10 @@ const INSERT_HISTORY: Step = Step {
     of: &[Variable::Tid, Variable::Bid, Variable::Aid, Variable::Delta],
 };
 
+/// The rest of a book follows from its number; see [`INSERT`].
+const INSERT_BOOK: Step = Step { sql: INSERT, of: &[Variable::Number] };
+const READ_BOOK: Step = Step { sql: "SELECT sku, title, topic FROM books WHERE id = $1", of: &[Variable::Book] };
+
 impl Transaction {
     /// Its statements in order.
     pub(super) fn steps(self) -> &'static [Step] {
@@ -52,17 +59,21 @@ impl Transaction {
             }
             Transaction::SimpleUpdate => &[BEGIN, UPDATE_ACCOUNT, SELECT_ACCOUNT, INSERT_HISTORY, END],
             Transaction::SelectOnly => &[SELECT_ACCOUNT],
+            Transaction::InsertBook => &[INSERT_BOOK],
+            Transaction::ReadBook => &[READ_BOOK],
         }
     }
 }
 
-/// The variables of one transaction, drawn as pgbench draws them.
+/// The variables of one transaction: pgbench's, drawn as pgbench draws them, or those of books; the others are 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draw {
     aid: Account,
     bid: i32,
     tid: i32,
     delta: i32,
+    book: i64,
+    number: i32,
 }
 
 /// An account number in the width of its column.
@@ -73,15 +84,24 @@ enum Account {
 }
 
 impl Draw {
-    /// Uniform: account 1 to 100,000 × scale, branch 1 to scale, teller 1 to 10 × scale, delta −5000 to 5000.
+    /// Uniform: account 1 to 100,000 × scale, branch 1 to scale, teller 1 to 10 × scale, delta −5000 to 5000; a book
+    /// among those of the start, and any number for a new one.
     #[inline]
-    pub(super) fn new(rng: &mut impl Rng, scale: u32) -> Draw {
+    pub(super) fn new(rng: &mut impl Rng, range: Range) -> Draw {
+        let scale = match range {
+            Range::Scale(scale) => scale,
+            Range::Books(books) => {
+                let book = rng.random_range(1..=i64::from(books.max(1)));
+                let number = rng.random_range(0..=i32::MAX);
+                return Draw { aid: Account::Int4(0), bid: 0, tid: 0, delta: 0, book, number };
+            }
+        };
         let aid = rng.random_range(1..=ACCOUNTS * i64::from(scale));
         let aid = if scale < BIGINT_SCALE { Account::Int4(aid as i32) } else { Account::Int8(aid) };
         // Branches and tellers are `int` at every scale; pgbench's largest (21474) keeps them inside.
         let bid = rng.random_range(1..=BRANCHES * i64::from(scale)) as i32;
         let tid = rng.random_range(1..=TELLERS * i64::from(scale)) as i32;
-        Draw { aid, bid, tid, delta: rng.random_range(-5000..=5000) }
+        Draw { aid, bid, tid, delta: rng.random_range(-5000..=5000), book: 0, number: 0 }
     }
 
     #[inline]
@@ -92,6 +112,8 @@ impl Draw {
             (Variable::Bid, _) => Param::Int4(self.bid),
             (Variable::Tid, _) => Param::Int4(self.tid),
             (Variable::Delta, _) => Param::Int4(self.delta),
+            (Variable::Book, _) => Param::Int8(self.book),
+            (Variable::Number, _) => Param::Int4(self.number),
         }
     }
 
@@ -103,14 +125,19 @@ impl Draw {
             (Variable::Bid, _) => &self.bid,
             (Variable::Tid, _) => &self.tid,
             (Variable::Delta, _) => &self.delta,
+            (Variable::Book, _) => &self.book,
+            (Variable::Number, _) => &self.number,
         }
     }
 }
 
-/// The types that a step's parameters have at `scale`.
-pub(super) fn types(step: &Step, scale: u32) -> Vec<Type> {
-    let account = if scale < BIGINT_SCALE { Type::INT4 } else { Type::INT8 };
-    step.of.iter().map(|of| if matches!(of, Variable::Aid) { account.clone() } else { Type::INT4 }).collect()
+/// The types that a step's parameters have in this range.
+pub(super) fn types(step: &Step, range: Range) -> Vec<Type> {
+    let one = |of: &Variable| match (of, range) {
+        (Variable::Aid, Range::Scale(BIGINT_SCALE..)) | (Variable::Book, _) => Type::INT8,
+        _ => Type::INT4,
+    };
+    step.of.iter().map(one).collect()
 }
 
 /// A transaction's statements prepared on one connection.
@@ -120,10 +147,10 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) async fn on(wire: &mut Wire, what: Transaction, scale: u32) -> Result<Prepared, WireError> {
+    pub(super) async fn on(wire: &mut Wire, what: Transaction, range: Range) -> Result<Prepared, WireError> {
         let mut statements = Vec::new();
         for step in what.steps() {
-            statements.push((wire.prepare(step.sql, &types(step, scale)).await?, step.of));
+            statements.push((wire.prepare(step.sql, &types(step, range)).await?, step.of));
         }
         Ok(Prepared { statements })
     }
@@ -182,7 +209,7 @@ mod tests {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
         let (mut bids, mut tids, mut deltas, mut low, mut high) = ([0; 3], [0; 21], [0; 10_001], 0, 0);
         for _ in 0..200_000 {
-            let draw = Draw::new(&mut rng, 2);
+            let draw = Draw::new(&mut rng, Range::Scale(2));
             let Account::Int4(aid) = draw.aid else { panic!("bigint at scale 2") };
             assert!((1..=200_000).contains(&aid));
             low += usize::from(aid <= 1000);
@@ -201,9 +228,9 @@ mod tests {
     #[test]
     fn accounts_are_bigint_from_pgbenchs_threshold_on() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-        assert!(matches!(Draw::new(&mut rng, BIGINT_SCALE).aid, Account::Int8(_)));
-        assert_eq!(types(&UPDATE_ACCOUNT, BIGINT_SCALE), [Type::INT4, Type::INT8]);
-        assert_eq!(types(&UPDATE_ACCOUNT, 1), [Type::INT4, Type::INT4]);
+        assert!(matches!(Draw::new(&mut rng, Range::Scale(BIGINT_SCALE)).aid, Account::Int8(_)));
+        assert_eq!(types(&UPDATE_ACCOUNT, Range::Scale(BIGINT_SCALE)), [Type::INT4, Type::INT8]);
+        assert_eq!(types(&UPDATE_ACCOUNT, Range::Scale(1)), [Type::INT4, Type::INT4]);
     }
 
     #[test]
@@ -223,7 +250,7 @@ mod tests {
     fn the_same_seed_gives_the_same_draws() {
         let draws = |seed| {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            (0..50).map(|_| format!("{:?}", Draw::new(&mut rng, 10))).collect::<Vec<_>>()
+            (0..50).map(|_| format!("{:?}", Draw::new(&mut rng, Range::Scale(10)))).collect::<Vec<_>>()
         };
         assert_eq!(draws(3), draws(3));
         assert_ne!(draws(3), draws(4));

@@ -5,6 +5,7 @@ mod claims;
 mod clones;
 mod drivers;
 mod externals;
+mod logical;
 mod nodes;
 mod phases;
 mod remote;
@@ -86,14 +87,18 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
         versions::versions(scenario, &mut findings);
         settings::settings(scenario, &mut findings);
     }
+    if whole(&["node", "driver", "postgres", "publication", "subscription", "load"]) {
+        logical::logical(scenario, &mut findings);
+    }
     if whole(&["load"]) {
         traffic::loads(scenario, &mut findings);
     }
     if whole(&["load", "node"]) {
         traffic::targets(scenario, &mut findings);
     }
-    if whole(&["probe", "node"]) {
+    if whole(&["probe", "node", "subscription"]) {
         traffic::probes(scenario, &mut findings);
+        traffic::streams(scenario, &mut findings);
     }
     if whole(&["load", "probe", "node", "postgres", "manager"]) {
         sessions::sessions(scenario, &mut findings);
