@@ -16,8 +16,8 @@ use crate::pg::connect::connect;
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -47,6 +47,7 @@ impl Cluster {
             files: Vec::new(),
             disks: Vec::new(),
             kept: AtomicBool::new(false),
+            subscriptions: OnceLock::new(),
         };
         match cluster.build(trial, template, &specs, ways).await {
             Ok(()) => Ok(cluster),

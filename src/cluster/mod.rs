@@ -37,8 +37,8 @@ use settings::Mismatch;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use ways::Ways;
 
@@ -65,6 +65,7 @@ pub struct Cluster {
     /// Disks of the nodes' own.
     disks: Vec<Arc<Disk>>,
     kept: AtomicBool,
+    subscriptions: OnceLock<Vec<logical::SubscriptionSpec>>,
 }
 
 /// A directory of the cluster, in order of creation.

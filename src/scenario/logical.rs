@@ -1,6 +1,6 @@
 //! What publications and subscriptions come to: each on its node, with what the probes need of them.
 
-use super::{Role, Scenario};
+use super::{Node, Role, Scenario};
 use crate::base::Name;
 use crate::cluster::logical::{Part, Publication, PublicationSpec, SubscriptionSpec, Tables};
 use crate::pg::version::Major;
@@ -81,11 +81,30 @@ impl Scenario {
         }
     }
 
-    /// A node's settings, with what logical replication needs where they do not say: a publisher's WAL that can be
+    /// The role at the head of a node's physical group: a subscriber's standby needs what that one has.
+    pub(super) fn head(&self, node: &Node) -> Role {
+        let mut head = node;
+        // In a circle, which `check` refuses, this ends anyway.
+        for _ in &self.node {
+            let Some(upstream) = &head.follows else { break };
+            let is_it = |(entry, other): &(&Name, &Node)| {
+                let number = upstream.strip_prefix(entry.as_str());
+                let counted = other.count.is_some() && number.is_some_and(|number| number.parse::<u32>().is_ok());
+                *entry == upstream || counted
+            };
+            match self.node.iter().find(is_it) {
+                Some((_, upstream)) => head = upstream,
+                None => break,
+            }
+        }
+        head.role
+    }
+
+    /// The settings of a node whose group has this role at its head, with what logical replication needs where they do not say: a publisher's WAL that can be
     /// decoded, workers for all subscriptions, and of a subscriber when it last applied something.
     pub(super) fn with_logical(
         &self,
-        role: Role,
+        head: Role,
         settings: impl Iterator<Item = (String, String)>,
     ) -> IndexMap<String, String> {
         let mut settings: IndexMap<String, String> = settings.collect();
@@ -93,14 +112,14 @@ impl Scenario {
         if !self.publication.is_empty() {
             wanted("wal_level", "logical".to_owned());
         }
-        if role == Role::Subscriber {
+        if head == Role::Subscriber {
             wanted("track_commit_timestamp", "on".to_owned());
             let workers = WORKERS * self.subscription.len().max(1);
             wanted("max_logical_replication_workers", workers.to_string());
             wanted("max_worker_processes", (workers + 8).to_string());
         }
         let slots = self.slots();
-        if role != Role::Subscriber && slots > 10 {
+        if head != Role::Subscriber && slots > 10 {
             wanted("max_replication_slots", slots.to_string());
             wanted("max_wal_senders", slots.to_string());
         }

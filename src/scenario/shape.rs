@@ -51,7 +51,7 @@ const MODE: Tagged =
 const ACT: Tagged = Tagged {
     key: "act",
     kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
-            `stall`, `fill_disk`, `slow_disk`",
+            `stall`, `fill_disk`, `slow_disk`, `disable_subscription`, `drop_slot`, `apply_conflict`",
     example: "act = { kind = \"kill\", of = \"@primary\" }",
 };
 

@@ -86,7 +86,7 @@ impl Scenario {
                 slot: node.slot,
                 priority: node.priority,
                 settings: self.with_logical(
-                    node.role,
+                    self.head(node),
                     settings
                         .map(|(setting, value)| (setting.to_lowercase(), value.to_string().replace(ALL_NODES, &all))),
                 ),

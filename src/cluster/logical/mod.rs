@@ -66,6 +66,11 @@ pub struct Subscribed {
 }
 
 impl Cluster {
+    /// The subscriptions that were made.
+    pub fn subscriptions(&self) -> &[SubscriptionSpec] {
+        self.subscriptions.get().map_or(&[], Vec::as_slice)
+    }
+
     /// The node at the head of the physical group that a node belongs to: itself, when it follows nobody.
     pub fn head<'c>(&'c self, node: &'c Arc<Node>) -> &'c Arc<Node> {
         let mut head = node;

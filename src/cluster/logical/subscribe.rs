@@ -37,8 +37,9 @@ impl Cluster {
     pub async fn subscribe(&self, subscriptions: &[SubscriptionSpec]) -> Result<Vec<Subscribed>, BuildError> {
         for node in &self.nodes {
             let to_it: Vec<&SubscriptionSpec> = subscriptions.iter().filter(|one| one.to == node.name).collect();
+            let kept: Vec<_> = to_it.iter().copied().filter(|one| one.copy == Initial::None).collect();
             if !to_it.is_empty() {
-                self.make_room(node, &to_it).await?;
+                self.make_room(node, &to_it, &kept).await?;
             }
         }
         let (mut made, mut pending): (Vec<Subscribed>, Vec<&SubscriptionSpec>) =
@@ -58,7 +59,18 @@ impl Cluster {
             }
             pending = later;
         }
+        // Made once, with the cluster.
+        let _ = self.subscriptions.set(subscriptions.to_vec());
         Ok(made)
+    }
+
+    /// Makes a subscription anew that was dropped, with a copy of its tables.
+    pub async fn resubscribe(&self, spec: &SubscriptionSpec) -> Result<Subscribed, BuildError> {
+        let others = self.subscriptions().iter().filter(|one| one.to == spec.to && one.name != spec.name);
+        let spec = SubscriptionSpec { copy: Initial::Initial, ..spec.clone() };
+        let node = self.named(&spec.to)?;
+        self.make_room(node, &[&spec], &others.collect::<Vec<_>>()).await?;
+        self.subscribe_one(&spec).await
     }
 
     async fn subscribe_one(&self, spec: &SubscriptionSpec) -> Result<Subscribed, BuildError> {
@@ -90,16 +102,23 @@ impl Cluster {
         }
     }
 
-    /// Removes from a subscriber what its subscriptions bring, and what none of them carries.
-    async fn make_room(&self, node: &Node, to_it: &[&SubscriptionSpec]) -> Result<(), BuildError> {
+    /// Removes from the tables that `all` bring what `kept` do not carry: what is to come anew, and what nobody brings.
+    async fn make_room(
+        &self,
+        node: &Node,
+        all: &[&SubscriptionSpec],
+        kept: &[&SubscriptionSpec],
+    ) -> Result<(), BuildError> {
         let mut tables: BTreeMap<String, Vec<Published>> = BTreeMap::new();
-        for spec in to_it {
-            let from = self.head(self.named(&spec.from)?);
-            let all = published(&self.session(from).await?, &spec.publications).await;
-            for part in all.map_err(sql(from, "asking what it publishes"))? {
-                let kept = tables.entry(part.table.clone()).or_default();
-                if spec.copy == Initial::None {
-                    kept.push(part);
+        for spec in all {
+            for part in self.published_for(spec).await? {
+                tables.entry(part.table).or_default();
+            }
+        }
+        for spec in kept {
+            for part in self.published_for(spec).await? {
+                if let Some(parts) = tables.get_mut(&part.table) {
+                    parts.push(part);
                 }
             }
         }
@@ -113,6 +132,12 @@ impl Cluster {
             client.batch_execute(&remove).await.map_err(sql(node, "making room for a subscription"))?;
         }
         Ok(())
+    }
+
+    async fn published_for(&self, spec: &SubscriptionSpec) -> Result<Vec<Published>, BuildError> {
+        let from = self.head(self.named(&spec.from)?);
+        let all = published(&self.session(from).await?, &spec.publications).await;
+        all.map_err(sql(from, "asking what it publishes"))
     }
 
     /// Waits until all tables of a subscription are there and its worker applies changes.

@@ -109,7 +109,7 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     if whole(&["phase"]) {
         phases::phases(scenario, &mut findings);
     }
-    if whole(&["phase", "node", "driver", "load", "probe", "manager"]) {
+    if whole(&["phase", "node", "driver", "load", "probe", "manager", "subscription", "publication"]) {
         phases::faults(scenario, &mut findings);
     }
     if whole(&["clone", "phase", "node", "driver", "load"]) {

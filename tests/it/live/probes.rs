@@ -263,9 +263,7 @@ async fn a_failover_by_hand_is_measured_by_every_probe() {
     let seen = visibility::Running::start(
         &settings,
         (hosts(), Vec::new()),
-        primary.login("visibility"),
-        clock,
-        points.clone(),
+        (primary.login("visibility"), clock, points.clone()),
     )
     .unwrap();
     let streams = streaming::Running::start(hosts(), primary.login("streaming"), clock, tell.clone());

@@ -482,10 +482,10 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
 
     let standbys = kill.aim(&reach).await.unwrap().nodes;
     assert_eq!(standbys.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["s1", "s2"]);
-    let undo = kill.inject(Aim { nodes: standbys, ways: None }, &reach).await.unwrap();
+    let undo = kill.inject(Aim { nodes: standbys, ..Aim::default() }, &reach).await.unwrap();
     assert!(!s1.is_running() && !s2.is_running());
     let refused = kill
-        .inject(Aim { nodes: vec![a.clone(), s1.clone()], ways: None }, &reach)
+        .inject(Aim { nodes: vec![a.clone(), s1.clone()], ..Aim::default() }, &reach)
         .await
         .err()
         .map(|error| error.to_string());
@@ -496,12 +496,12 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
 
     // A primary replays nothing, so the standby's replay is let go on, too.
     let pause = Fault::PauseReplay(PauseReplay { of: "@standbys".to_owned() });
-    assert!(pause.inject(Aim { nodes: vec![s1.clone(), a.clone()], ways: None }, &reach).await.is_err());
+    assert!(pause.inject(Aim { nodes: vec![s1.clone(), a.clone()], ..Aim::default() }, &reach).await.is_err());
     let client = connect(&s1.host, &cluster.login("test"), LIMIT).await.unwrap();
     let row = client.query_one("SELECT pg_is_wal_replay_paused()", &[]).await.unwrap();
     assert!(!row.get::<_, bool>(0));
 
-    let undo = kill.inject(Aim { nodes: vec![a.clone()], ways: None }, &reach).await.unwrap();
+    let undo = kill.inject(Aim { nodes: vec![a.clone()], ..Aim::default() }, &reach).await.unwrap();
     a.fence().await.unwrap();
     undo.undo(&reach).await.unwrap();
     assert!(!a.is_running());
