@@ -2,7 +2,7 @@
 
 use super::{FIND, FaultError, Reach, Undo};
 use crate::cluster::logical::SubscriptionSpec;
-use crate::pg::connect::connect;
+use crate::pg::connect::{connect, in_words};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -46,7 +46,7 @@ pub(super) async fn run(client: &Client, node: &str, statement: &str) -> Result<
     const WHAT: &str = "cannot alter replication on";
     match tokio::time::timeout(ANSWER, client.batch_execute(statement)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(source)) => Err(FaultError::failed(WHAT, node, source)),
+        Ok(Err(error)) => Err(FaultError::failed(WHAT, node, in_words(&error))),
         Err(_) => Err(FaultError::failed(WHAT, node, format!("no answer within {ANSWER:?}"))),
     }
 }

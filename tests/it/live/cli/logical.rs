@@ -252,3 +252,28 @@ fn on_an_idle_primary_only_the_last_replayed_transaction_ages() {
     assert_eq!(summary.get("lag.heartbeat.max", "a>s"), None, "nobody writes markers");
     assert!(ended.stdout.contains("age of the last replayed transaction"), "{}", ended.stdout);
 }
+
+#[test]
+fn a_subscription_that_is_disabled_or_has_lost_its_slot_or_meets_a_conflict_ends_up_equal() {
+    let faults = "lasts = \"9s\"\n\
+         do.stop     = { measured = true, at = \"0s\", for = \"2s\", act = { kind = \"stop\", of = \"b\", mode = \"fast\" } }\n\
+         do.conflict = { at = \"4s\", for = \"2s\", act = { kind = \"apply_conflict\", of = \"leadership\", table = \"books\" } }\n\
+         do.disable  = { at = \"1s\", for = \"2s\", act = { kind = \"disable_subscription\", of = \"technical\" } }\n\
+         do.lose     = { at = \"4s\", for = \"2s\", act = { kind = \"drop_slot\", of = \"technical\" } }";
+    let (lab, ended) = run(&BOOKS.replace("lasts = \"3s\"", faults), &[]);
+    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+    assert_eq!(lab.trials()[0].1, "ok", "{:?}", lab.trials());
+    let summary = Summary::of(&lab);
+    for subject in ["a>s", "a>b.leadership", "a>c.technical"] {
+        assert_eq!(summary.the("truth.differing", subject), 0.0);
+        let lag = summary.the("lag.visible.upper.max", subject);
+        assert_eq!(lag > 1.5, subject != "a>s", "{subject}: {lag}");
+    }
+    for subject in ["a>b.leadership", "a>c.technical"] {
+        assert!(summary.the("lag.connected", subject) < 0.95, "{subject}");
+        assert!(lags(&lab, subject).iter().any(|point| point["connected"] == "0" && !point.contains_key("replay_lag")));
+    }
+    let log = fs::read_to_string(lab.results().join("nodes/1/b/postgresql.log")).expect("the subscriber's log");
+    assert!(log.contains("duplicate key value violates unique constraint"), "{log}");
+    lab.assert_nothing_left();
+}
