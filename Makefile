@@ -3,7 +3,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench bench-clones bench-paths build setup check
+.PHONY: run test bench bench-clones bench-paths build setup check observe
 
 run: setup build
 	$(BIN) run failover
@@ -20,6 +20,10 @@ check:
 
 test: setup check
 	@.ci/test
+
+# InfluxDB and Grafana in containers, on loopback; prints where they are and how a run goes there.
+observe:
+	@compose/observe
 
 # The harness beside pgbench: same server, interleaved pairs, ratios with intervals.
 bench: setup

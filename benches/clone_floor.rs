@@ -164,6 +164,7 @@ impl Bench {
             reach: Reach::Login,
             port: None,
             dbname: None,
+            label: Default::default(),
         }
     }
 

@@ -30,6 +30,12 @@ impl User {
         Ok(found.map(|user| User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }))
     }
 
+    /// What this process's user is called: by name, or by number when the system knows no name.
+    pub fn own_name() -> String {
+        let own = nix::unistd::geteuid();
+        nix::unistd::User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name)
+    }
+
     /// Makes `command` run as this user, without supplementary groups.
     pub fn run(&self, command: &mut std::process::Command) {
         command.uid(self.uid).gid(self.gid).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);

@@ -2,7 +2,9 @@
 
 use crate::base::index::Index;
 use crate::base::inventory::Thing;
+use crate::base::units::Size;
 use crate::clean::{PastRun, Remains, runs};
+use crate::cluster::templates::Store;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
@@ -57,12 +59,14 @@ impl Clean {
         let mut out = std::io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&cleaned)?)?;
-        } else if cleaned.is_empty() {
-            writeln!(out, "nothing is left of any run")?;
         } else {
+            if cleaned.is_empty() {
+                writeln!(out, "nothing is left of any run")?;
+            }
             for run in &cleaned {
                 self.print(run, &mut out)?;
             }
+            templates(&mut out)?;
         }
         Ok(ExitCode::from(if cleaned.iter().all(|run| run.errors.is_empty()) { 0 } else { 4 }))
     }
@@ -143,6 +147,19 @@ impl Clean {
         }
         Ok(())
     }
+}
+
+/// What is kept for later runs, which is nobody's remains.
+fn templates(out: &mut impl Write) -> anyhow::Result<()> {
+    for store in Store::all_of_user().context("cannot read the list of this user's templates")? {
+        let all = store.list()?;
+        let bytes: u64 = all.iter().filter_map(|kept| Some(kept.card.as_ref()?.bytes)).sum();
+        if !all.is_empty() {
+            let (count, dir) = (all.len(), store.dir().display());
+            writeln!(out, "kept     {count} templates of {} in {dir} (`pgbench-rs template prune`)", Size(bytes))?;
+        }
+    }
+    Ok(())
 }
 
 /// Most runs have none.

@@ -3,15 +3,20 @@
 mod check;
 mod clean;
 mod clone;
+mod compare;
 mod completions;
 mod doctor;
 mod export;
 mod list;
+mod load;
 mod new;
 mod plan;
+mod replay;
 mod report;
 mod run;
+mod selftest;
 mod source;
+mod template;
 
 use crate::base::mask::mask;
 use crate::driver::start::whole;
@@ -42,8 +47,8 @@ Begin with:
   pgbench-rs new my.toml --from failover
   pgbench-rs clone create --from 'dbname=postgres' --data-dir DIR    a writable clone of a server that you run
 
-Exit codes: 0 fine, 1 a claim failed, 2 bad scenario or arguments, 4 the run failed, a variant has no valid trial
-or a claim cannot be judged, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
+Exit codes: 0 fine, 1 a claim failed or a regression, 2 bad scenario or arguments, 4 the run failed, a variant has no valid trial
+or a claim cannot be judged, 3 `compare` cannot tell, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -53,9 +58,14 @@ enum Command {
     List(list::List),
     New(new::New),
     Report(report::Report),
+    Compare(compare::Compare),
     Export(export::Export),
+    Selftest(selftest::Selftest),
+    Replay(replay::Replay),
     Clean(clean::Clean),
     Clone(clone::Clone),
+    Load(load::Load),
+    Template(template::Template),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     /// Ends the servers of a run whose harness died; started by `run` itself
@@ -74,9 +84,14 @@ pub fn main() -> ExitCode {
         Command::List(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Selftest(command) => command.run(),
+        Command::Replay(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
+        Command::Load(command) => command.run(),
+        Command::Template(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Watchdog { inventory } => Ok(crate::clean::watchdog::main(&inventory)),

@@ -2,9 +2,12 @@
 
 use super::source::ScenarioArgs;
 use crate::base::mask::{mask, mask_json};
-use crate::plan::expand;
+use crate::driver::default_work_path;
+use crate::plan::{Places, Printed, expand};
+use crate::snapshot::choose;
 use clap::Args;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Print everything that a run would do, how long it takes and what disk it needs; do nothing.
@@ -28,8 +31,19 @@ impl Plan {
             mask_json(&mut both);
             writeln!(out, "{}", serde_json::to_string_pretty(&both)?)?;
         } else {
-            write!(out, "{}", mask(&plan.to_string()))?;
+            let printed = Printed { plan: &plan, places: &places(&plan) };
+            write!(out, "{}", mask(&printed.to_string()))?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// How the directories of a plan can be cloned, where that can be told: a run says it in any case.
+fn places(plan: &crate::plan::Plan) -> Places {
+    let look = |dir: Option<PathBuf>| {
+        let place = dir.clone().unwrap_or_else(default_work_path);
+        let standing = place.ancestors().find(|dir| dir.is_dir())?;
+        Some((dir, choose::look(standing).ok()?))
+    };
+    plan.unknown_places().into_iter().filter_map(look).collect()
 }

@@ -1,11 +1,11 @@
 //! `pgbench-rs run`: does everything that a scenario says, and answers its question.
 
 use super::source::ScenarioArgs;
-use crate::base::units::Time;
+use crate::base::units::{Size, Time};
 use crate::plan::expand;
 use crate::record;
 use crate::report::{exit_code, summarize, terminal};
-use crate::run::{Options, run};
+use crate::run::{Keeping, Options, run};
 use anyhow::Context;
 use clap::Args;
 use std::io::Write;
@@ -38,6 +38,12 @@ pub struct Run {
     /// Leave the servers of the last trial up and print how to connect
     #[arg(long)]
     keep: bool,
+    /// Load the data for this run alone: take none that earlier runs kept, and keep none
+    #[arg(long)]
+    no_template_cache: bool,
+    /// Most that loaded data kept for later runs may take up in the work directory; the least recently used goes first
+    #[arg(long, value_name = "SIZE", default_value_t = Keeping::default().limit, conflicts_with = "no_template_cache")]
+    templates_limit: Size,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -55,6 +61,7 @@ impl Run {
             server_user: self.server_user,
             start_limit: *self.start_limit,
             keep: self.keep,
+            templates: Keeping { keep: !self.no_template_cache, limit: self.templates_limit },
             command: std::env::args().collect(),
             program: std::env::current_exe().context("cannot tell which file this program is")?,
         };

@@ -20,8 +20,7 @@ use tokio_postgres::Client;
 pub(super) struct Backup {
     client: Client,
     node: String,
-    /// The functions have other names before 15.
-    old_names: bool,
+    functions: Functions,
     /// The checkpoint with which it began.
     pub checkpointed: Checkpointed,
     /// Why the server is not kept from removing WAL meanwhile.
@@ -39,6 +38,24 @@ pub(super) struct Label {
     pub stop: Lsn,
 }
 
+/// The functions of the interface, as they are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Functions {
+    start: &'static str,
+    stop: &'static str,
+}
+
+impl Functions {
+    /// Before 15 they have other names, and what they do besides must be declined (the manual of 14, section 26.3.3): the
+    /// exclusive way, and on ending the wait for the archive.
+    fn of(major: u32) -> Functions {
+        match major {
+            ..15 => Functions { start: "pg_start_backup($1, true, false)", stop: "pg_stop_backup(false, false)" },
+            _ => Functions { start: "pg_backup_start($1, true)", stop: "pg_backup_stop(false)" },
+        }
+    }
+}
+
 impl Backup {
     /// Begins one with a checkpoint at once, in a session of its own. A temporary replication slot keeps the WAL from
     /// then on, if there is one to be had.
@@ -49,18 +66,16 @@ impl Backup {
         let reserve = "SELECT pg_create_physical_replication_slot($1, true, true)";
         let unreserved =
             client.execute(reserve, &[&slot]).await.err().map(|error| crate::pg::connect::in_words(&error));
-        let old_names = major < 15;
-        let start = if old_names { "pg_start_backup($1, true, false)" } else { "pg_backup_start($1, true)" };
-        let began = client.execute(&format!("SELECT {start}"), &[&"pgbench-rs clone"]).await;
+        let functions = Functions::of(major);
+        let began = client.execute(&format!("SELECT {}", functions.start), &[&"pgbench-rs clone"]).await;
         began.map_err(|error| sql(&source.name, "beginning a backup", error))?;
         let checkpointed = Checkpointed::between(&before, &source.control()?);
-        Ok(Backup { client, node: source.name.clone(), old_names, checkpointed, unreserved })
+        Ok(Backup { client, node: source.name.clone(), functions, checkpointed, unreserved })
     }
 
     /// Ends it. The slot is there until this is dropped.
     pub async fn end(&self) -> Result<Label, CloneError> {
-        let stop = if self.old_names { "pg_stop_backup(false, false)" } else { "pg_backup_stop(false)" };
-        let question = format!("SELECT lsn::text, labelfile FROM {stop}");
+        let question = format!("SELECT lsn::text, labelfile FROM {}", self.functions.stop);
         let row = self.client.query_one(&question, &[]).await;
         let row = row.map_err(|error| sql(&self.node, "ending the backup", error))?;
         let text: String = row.get(1);
@@ -146,6 +161,29 @@ fn refetch(source: &Path, fence: &Fence, name: &str) -> Result<(), CloneError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_interface_is_called_as_each_version_has_it() {
+        for old in [13, 14] {
+            let Functions { start, stop } = Functions::of(old);
+            // label, fast, exclusive; exclusive, wait_for_archive
+            assert_eq!((start, stop), ("pg_start_backup($1, true, false)", "pg_stop_backup(false, false)"));
+        }
+        for new in [15, 18] {
+            // label, fast; wait_for_archive
+            let Functions { start, stop } = Functions::of(new);
+            assert_eq!((start, stop), ("pg_backup_start($1, true)", "pg_backup_stop(false)"));
+        }
+    }
+
+    /// What 14 writes into it as well does not matter.
+    #[test]
+    fn a_label_of_an_earlier_version_is_understood() {
+        let label = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n\
+                     CHECKPOINT LOCATION: 0/2000060\nBACKUP METHOD: streamed\nBACKUP FROM: primary\n\
+                     START TIME: 2024-11-25 08:00:00 UTC\nLABEL: pgbench-rs clone\nSTART TIMELINE: 1\n";
+        assert_eq!(start_of(label), Some(Lsn(0x200_0028)));
+    }
 
     #[test]
     fn a_label_says_where_its_wal_begins() {

@@ -54,6 +54,9 @@ pub struct From {
     pub image: Option<String>,
     /// The container uses the network of the engine's host.
     pub host_network: bool,
+    /// No way leads out of the container's network.
+    #[serde(default)]
+    pub no_egress: bool,
     /// How long the server may take to start.
     pub start_limit: Time,
 }

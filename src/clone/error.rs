@@ -115,6 +115,12 @@ pub enum CloneError {
         /// What must be left.
         reserve: Size,
     },
+    /// Nothing limits a directory of plain files.
+    #[error(
+        "`basebackup` cannot limit what a clone has of its own\n\
+         hint: put the source on ZFS and let `method` be `zfs`, or leave `quota` out"
+    )]
+    NoQuota,
     /// Precooked clones come from a base, and others do not.
     #[error(
         "a clone of the mode `precooked` comes from a base, and one of another mode from a server\n\

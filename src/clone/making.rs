@@ -14,6 +14,7 @@ use crate::clean;
 use crate::driver::docker::Limits;
 use crate::driver::port::Port;
 use crate::driver::{Make, Server, Workplace};
+use crate::snapshot::label::Label;
 use crate::snapshot::{Copied, Origin, SnapshotDriver, SnapshotError, Took};
 use futures_util::FutureExt;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ pub struct Order {
     pub port: Option<u16>,
     /// The database of its login; absent: that of the source's.
     pub dbname: Option<String>,
+    /// Whose it is: on ZFS it says so itself.
+    pub label: Label,
 }
 
 /// A clone that is being made, with all that must be undone when it fails.

@@ -2,15 +2,16 @@
 
 use super::error::{CloneError, SourceError, io_at};
 use super::protocol::Fetch;
-use super::recipe::Method;
+use super::recipe::{Method, Recipe};
 use super::source::Source;
 use crate::base::exec::Command;
 use crate::driver::{MakeError, Workplace};
 use crate::pg::programs::Programs;
-use crate::pg::tls::Mode;
 use crate::pg::version::Major;
 use crate::snapshot::choose::Choice;
+use crate::snapshot::label::Label;
 use crate::snapshot::{Origin, Skip, SnapshotDriver};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,13 +33,26 @@ pub(super) enum Fetcher {
 }
 
 impl Fetcher {
-    /// The one that was asked for, or the best for the source's directory.
-    pub async fn choose(source: &Source, method: Method, place: &Workplace) -> Result<Fetcher, CloneError> {
-        if method == Method::Basebackup {
-            return Ok(Fetcher::Basebackup(installed(place, major(source)?)?));
+    /// The one that was asked for, or the best for the source's directory; its copies bear `label`.
+    pub async fn choose(
+        source: &Source,
+        recipe: &Recipe,
+        label: &Label,
+        place: &Workplace,
+    ) -> Result<Fetcher, CloneError> {
+        if recipe.method == Method::Basebackup {
+            return match recipe.quota {
+                Some(_) => Err(CloneError::NoQuota),
+                None => Ok(Fetcher::Basebackup(installed(place, major(source)?)?)),
+            };
         }
-        let (origin, choice) = source.origin(method.driver(), &place.setup.inventory).await?;
-        Ok(Fetcher::Snapshot { origin: Box::new(origin.skipping(Skip::Volatile)), choice })
+        let (origin, choice) = source.origin(recipe.method.driver(), &place.setup.inventory).await?;
+        let origin = origin.skipping(Skip::Volatile).labelled(label.clone());
+        let origin = match recipe.quota {
+            Some(quota) => origin.limited_to(quota.0)?,
+            None => origin,
+        };
+        Ok(Fetcher::Snapshot { origin: Box::new(origin), choice })
     }
 
     /// What it can.
@@ -106,25 +120,19 @@ pub(super) async fn basebackup(
     let command = Command::new(programs.path("pg_basebackup"), BASEBACKUP_LIMIT)
         .args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--no-password", "--pgdata"])
         .arg(data)
-        .args(["--host", &host.host, "--port", &host.port.to_string(), "--username", who.user])
+        .args(["--port", &host.port.to_string(), "--username", who.user])
         .user(place.setup.user.as_ref());
     let command = match &host.access {
-        None => command.env("PGPASSFILE", place.passfile()),
+        None => command.env("PGPASSFILE", place.passfile()).env("PGHOST", &host.host),
         // Its environment is for its own user and root to read.
-        Some(access) => command.env("PGSSLMODE", sslmode(access.tls.mode)).env("PGPASSWORD", who.password),
+        Some(access) => {
+            let command = command.env("PGPASSWORD", who.password).env("PGHOST", &host.host);
+            // The certificate may be for a name, and the server be reached by an address.
+            let command =
+                if host.host.parse::<IpAddr>().is_ok() { command.env("PGHOSTADDR", &host.host) } else { command };
+            access.tls.environment().fold(command, |command, (name, value)| command.env(name, value))
+        }
     };
     command.run(&place.setup.inventory).await?;
     Ok(())
-}
-
-/// As libpq has it. What would check the server's certificate is without the files that it needs, and fails.
-fn sslmode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Disable => "disable",
-        Mode::Allow => "allow",
-        Mode::Prefer => "prefer",
-        Mode::Require => "require",
-        Mode::VerifyCa => "verify-ca",
-        Mode::VerifyFull => "verify-full",
-    }
 }

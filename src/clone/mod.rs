@@ -35,6 +35,7 @@ pub mod shelf;
 mod source;
 mod steps;
 mod still;
+pub mod stray;
 mod thin;
 pub mod worth;
 

@@ -11,6 +11,7 @@ use super::source::Source;
 use super::thin::{Destroyed, ThinClone};
 use crate::driver::Workplace;
 use crate::pg::Lsn;
+use crate::snapshot::label;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Base {
         caller: Caller,
     ) -> Result<Base, Box<Uncooked>> {
         let recovery = Mode::Recovery(Recovery { checkpoint: recipe.mode.checkpoint() });
-        let recipe = Recipe { mode: recovery, query: None, ..recipe.clone() };
+        let recipe = Recipe { mode: recovery, query: None, quota: None, ..recipe.clone() };
         let name = order.name.clone();
         let Attempt { spans, mut facts, outcome, .. } = create(place, source, &recipe, order, caller).await;
         let uncooked = |spans, facts, cause| Box::new(Uncooked { spans, facts, cause });
@@ -92,6 +93,7 @@ impl Base {
         facts.last_commit = thin.last_commit().await;
         let cooked = async {
             let stopping = thin.shut_down().await?;
+            thin.say(label::State::Base).await?;
             let source = Cooked::of(&facts).as_source(name, thin.data()).map_err(CloneError::Source)?;
             Ok((stopping, Arc::new(source)))
         };

@@ -27,6 +27,18 @@ pub enum Protocol {
     Stopped,
 }
 
+impl Protocol {
+    /// As records have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Atomic => "atomic",
+            Protocol::Backup => "backup",
+            Protocol::Freeze => "freeze",
+            Protocol::Stopped => "stopped",
+        }
+    }
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -245,6 +257,13 @@ mod tests {
         assert_eq!(derive(can(false, false), SAFE, Protect::Auto, mode), Err(Refused::Torn));
         assert_eq!(derive(can(false, false), ours, Protect::Backup, mode), Err(Refused::Torn));
         assert_eq!(derive(Fetch::Basebackup, ours, Protect::Auto, mode), Err(Refused::Torn));
+    }
+
+    #[test]
+    fn is_recorded_as_it_is_called() {
+        for protocol in [Protocol::Atomic, Protocol::Backup, Protocol::Freeze, Protocol::Stopped] {
+            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.name());
+        }
     }
 
     #[test]

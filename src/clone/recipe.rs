@@ -27,6 +27,9 @@ pub struct Recipe {
     /// What must be left free on the file system when the copy is made: the source may need it, and a server that finds
     /// no room for its WAL goes down.
     pub reserve: Size,
+    /// Bytes that the clone may have of its own; then its server finds the disk full, and nobody else does. Only on ZFS;
+    /// absent: as many as there are.
+    pub quota: Option<Size>,
     /// The first real query, timed cold and again warm; absent: none is asked.
     pub query: Option<String>,
 }
@@ -45,6 +48,7 @@ impl Default for Recipe {
             prepared: Prepared::default(),
             settings: BTreeMap::new(),
             reserve: RESERVE,
+            quota: None,
             query: None,
         }
     }
@@ -211,10 +215,11 @@ mod tests {
     #[test]
     fn a_recipe_is_written_as_it_is_read() {
         let text = "method = \"reflink\"\nprotect = \"freeze\"\nautovacuum = true\npreload = [\"auto_explain\"]\n\
-                    prepared = \"rollback\"\nreserve = \"1GB\"\nquery = \"SELECT 1\"\n\n[mode.resetwal]\ncheckpoint = false\n\n\
+                    prepared = \"rollback\"\nreserve = \"1GB\"\nquota = \"2GB\"\nquery = \"SELECT 1\"\n\n[mode.resetwal]\ncheckpoint = false\n\n\
                     [settings]\nwork_mem = \"64MB\"\n";
         let recipe: Recipe = toml::from_str(text).unwrap();
         assert_eq!((recipe.mode, recipe.reserve), (Mode::Resetwal(Resetwal { checkpoint: false }), Size(1 << 30)));
+        assert_eq!(recipe.quota, Some(Size(2 << 30)));
         assert_eq!(toml::from_str::<Recipe>(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);
         assert_eq!(toml::from_str::<Recipe>("").unwrap().mode, Mode::Recovery(Recovery { checkpoint: true }));
         for wrong in ["methods = \"zfs\"", "method = \"lvm\"", "[mode.recovery]\ncheckpoints = true"] {

@@ -9,6 +9,7 @@
 //! Each clone is a run of its own: it is removed by its inventory as the leftovers of a dead run are, and by nothing else.
 
 use super::card::{Card, Ready};
+use super::stray::{Stray, strays};
 use super::thin::blocks;
 use crate::base::hunt::Hunt;
 use crate::base::index::{Index, state_of_user};
@@ -16,7 +17,7 @@ use crate::base::inventory::MARK;
 use crate::base::proc;
 use crate::clean::{PastRun, Remains, Undone, runs};
 use crate::driver::SERVER_PROGRAM;
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{SnapshotError, label};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -99,6 +100,9 @@ pub enum ShelfError {
         "`{0}` is no name of a clone\nhint: at most {NAME_MAX} letters, digits, `-` and `_`, a letter or digit first"
     )]
     Name(String),
+    /// A file system did not tell what is on it.
+    #[error(transparent)]
+    Strays(#[from] SnapshotError),
     /// A file of the shelf.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -197,6 +201,14 @@ impl Shelf {
         Ok(items)
     }
 
+    /// Copies of which a file system tells, and that are on no shelf and in no inventory of this user. Blocks.
+    pub fn strays(&self, items: &[Item]) -> Result<Vec<Stray>, ShelfError> {
+        let entries = self.index.entries().map_err(at(&self.dir))?;
+        let runs = entries.iter().map(|(_, entry)| entry.owner.run.as_str());
+        let known: Vec<&str> = runs.chain(items.iter().map(|item| item.card.run.as_str())).collect();
+        Ok(strays(&known)?)
+    }
+
     /// The clone of that name.
     pub fn get(&self, name: &str) -> Result<Item, ShelfError> {
         let found = self.all()?.into_iter().find(|item| item.card.name == name);
@@ -252,6 +264,14 @@ impl Item {
         }
     }
 
+    /// Lets its copy say that it is being destroyed, where its file system can keep that.
+    pub async fn say_destroying(&self) -> Result<(), SnapshotError> {
+        match self.card.ready.as_ref().and_then(|ready| ready.copy.as_ref()) {
+            Some(copy) => copy.say(label::State::Destroying).await,
+            None => Ok(()),
+        }
+    }
+
     /// Ends its server and removes all of it, by its inventory: only what bears our mark. Blocks.
     pub fn remove(&self) -> io::Result<Undone> {
         if let Some(ready) = &self.card.ready
@@ -294,6 +314,7 @@ mod tests {
             postgres: None,
             image: None,
             host_network: false,
+            no_egress: false,
             start_limit: Time::s(60),
         };
         Card {

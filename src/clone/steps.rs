@@ -21,7 +21,7 @@ use crate::driver::port::Port;
 use crate::driver::start::Step;
 use crate::driver::{Files, SERVER_PROGRAM, Stand};
 use crate::pg::control_file::ControlFile;
-use crate::snapshot::Sharing;
+use crate::snapshot::{Sharing, label};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ impl Making {
         }
         let (control, said) = self.source.look(major, self.place.uid()).await?;
         self.segment_size = control.wal_segment_size.into();
-        let fetcher = Fetcher::choose(&self.source, self.recipe.method, &self.place).await?;
+        let fetcher = Fetcher::choose(&self.source, &self.recipe, &self.order.label, &self.place).await?;
         let running = self.source.reach().is_some();
         if !running && self.source.is_in_use() {
             return Err(Refused::Runs.into());
@@ -69,7 +69,11 @@ impl Making {
         self.start(&home).await?;
         self.facts.came_up(fence.path(), self.recipe.mode, &copied)?;
         self.settle().await?;
-        self.query().await
+        self.query().await?;
+        match &self.body {
+            Some(body) => Ok(body.say(label::State::Ready).await?),
+            None => Ok(()),
+        }
     }
 
     /// Makes sure that the source is left with room to go on.

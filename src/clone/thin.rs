@@ -10,7 +10,7 @@ use crate::base::inventory::Id;
 use crate::driver::{Server, Shutdown, Workplace};
 use crate::pg::version::Major;
 use crate::pg::{Host, Login, Lsn};
-use crate::snapshot::{Copied, Place, SnapshotError, Symlink};
+use crate::snapshot::{Copied, Place, SnapshotError, Symlink, label};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,14 @@ impl Body {
         match self {
             Body::Copied(copied) => copied.data(),
             Body::Directory(path) => path,
+        }
+    }
+
+    /// See [`Copied::say`].
+    pub async fn say(&self, state: label::State) -> Result<(), SnapshotError> {
+        match self {
+            Body::Copied(copied) => copied.say(state).await,
+            Body::Directory(_) => Ok(()),
         }
     }
 
@@ -171,6 +179,11 @@ impl ThinClone {
         }
     }
 
+    /// Lets it say how far it is, where its file system can keep that.
+    pub(super) async fn say(&self, state: label::State) -> Result<(), SnapshotError> {
+        self.body.say(state).await
+    }
+
     /// Shuts its server down in order, and leaves its directory. It can be started again.
     pub async fn shut_down(&self) -> Result<Duration, CloneError> {
         let stopped = self.server.stop(Shutdown::Fast, SHUTDOWN).await?;
@@ -206,6 +219,8 @@ impl ThinClone {
             return Destroyed { spans: phases.spans().to_vec(), left };
         }
         phases.begin(Phase::Destroy);
+        // Whether it could be said shows in what follows: it is gone, or what is left is said.
+        let _ = self.say(label::State::Destroying).await;
         if let Body::Copied(copied) = &self.body
             && let Err(error) = copied.destroy().await
         {

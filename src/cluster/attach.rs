@@ -46,6 +46,7 @@ impl Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
             in_memory: Vec::new(),
+            copies: Vec::new(),
             files: Vec::new(),
             disks: Vec::new(),
             network: Network::default(),

@@ -39,6 +39,7 @@ impl Cluster {
             nodes: Vec::new(),
             unconfirmed: Vec::new(),
             in_memory: Vec::new(),
+            copies: Vec::new(),
             network: Network::default(),
             ways: Ways::default(),
             parties: ways.parties.clone(),

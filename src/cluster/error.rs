@@ -3,6 +3,7 @@
 use super::network::NetworkError;
 use super::node::Node;
 use super::template::FillError;
+use super::templates::StoreError;
 use crate::base::exec::CommandError;
 use crate::disk::DiskError;
 use crate::driver::MakeError;
@@ -11,6 +12,7 @@ use crate::driver::outcome::SignalError;
 use crate::driver::start::{StartError, whole};
 use crate::pg::connect::ConnectError;
 use crate::pg::programs::ProgramsError;
+use crate::snapshot::SnapshotError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,6 +72,12 @@ pub enum BuildError {
     /// A data directory could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// A data directory could not be copied in the way of its file system.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The store of templates could not be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A data directory could not be removed.
     #[error(transparent)]
     Remove(#[from] RemoveError),

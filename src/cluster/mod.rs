@@ -19,6 +19,7 @@ mod order;
 mod prepare;
 pub mod settings;
 pub mod template;
+pub mod templates;
 pub mod ways;
 
 use crate::base::inventory::Id;
@@ -55,6 +56,8 @@ pub struct Cluster {
     pub unconfirmed: Vec<Mismatch>,
     /// Nodes whose own disk is in memory, and why.
     pub in_memory: Vec<(String, String)>,
+    /// How each node came by its data.
+    pub copies: Vec<(String, template::Copy)>,
     network: Network,
     ways: Ways,
     parties: Vec<Placed>,

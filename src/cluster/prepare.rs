@@ -4,7 +4,7 @@ use super::disks::Disk;
 use super::error::io_at;
 use super::node::{Node, NodeSpec};
 use super::settings;
-use super::template::{CONF, Template};
+use super::template::{CONF, SYNC_LIMIT, Template};
 use super::{BuildError, Cluster, Made};
 use crate::base::exec::Command;
 use crate::disk::OwnDisk;
@@ -14,10 +14,6 @@ use crate::driver::{Files, SERVER_PROGRAM};
 use crate::pg::conf;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Writing out what was copied takes as long as the data set is large.
-const SYNC_LIMIT: Duration = Duration::from_secs(3600);
 
 impl Cluster {
     /// The directory of one of `nodes` nodes, with the template's data and its own configuration.
@@ -62,9 +58,9 @@ impl Cluster {
         }
         // Not the root of a disk, where other things may lie.
         let within = disk.as_ref().map_or(dir.as_path(), |disk| disk.path());
-        let files = spec.make.files(&place, &spec.name, within).await?;
+        let (files, copy) = template.copy(&spec.make, &place, &spec.name, within).await?;
+        self.copies.push((spec.name.clone(), copy));
         self.files.push(files.clone());
-        template.copy(&files).await?;
         let server = {
             let stand = self.network.stand(&spec.name).await?;
             spec.make.server(&place, &spec.name, (&files, logs.join("postgresql.log")), spec.limits, stand)?

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! /var/tmp/pgbench-rs-<uid>/      --work DIR
+//!   templates/                    data directories that are kept for later runs
 //!   <run>/                        one a run, marked as its own and removed with it
 //!     passfile                    the run's password for libpq, 0600, the server user's
 //!     template-<name>/data/       a loaded data directory, copied for every node
@@ -30,7 +31,7 @@ use crate::base::exec::{self, CommandError};
 use crate::base::inventory::{Id, Inventory};
 use crate::base::user::User;
 use crate::pg::programs::Installed;
-use crate::pg::{Login, conf};
+use crate::pg::{Login, Secret, conf};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -127,7 +128,7 @@ pub struct Setup {
 pub struct Workplace {
     pub(crate) setup: Setup,
     pub(crate) dir: PathBuf,
-    password: crate::pg::Secret,
+    password: Secret,
 }
 
 /// Why servers cannot be run here.
@@ -192,11 +193,15 @@ pub fn server_user(asked: Option<&str>, containers: bool) -> Result<Option<User>
     }
 }
 
+/// Where data directories go when nobody says; it may not be there yet.
+pub fn default_work_path() -> PathBuf {
+    PathBuf::from(format!("/var/tmp/pgbench-rs-{}", nix::unistd::geteuid()))
+}
+
 /// The default of `--work`: a folder of this user's own in `/var/tmp`, which is on disk where `/tmp`
 /// often is in memory. It is made when it is not there.
 pub fn default_work() -> Result<PathBuf, DriverError> {
-    let uid = nix::unistd::geteuid().as_raw();
-    let path = PathBuf::from(format!("/var/tmp/pgbench-rs-{uid}"));
+    let path = default_work_path();
     let io = |source| DriverError::Io { path: path.clone(), source };
     match fs::create_dir(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
@@ -204,7 +209,7 @@ pub fn default_work() -> Result<PathBuf, DriverError> {
     }
     // The name can be guessed and anybody may write to /var/tmp.
     let meta = fs::symlink_metadata(&path).map_err(io)?;
-    if !meta.is_dir() || meta.uid() != uid {
+    if !meta.is_dir() || meta.uid() != nix::unistd::geteuid().as_raw() {
         return Err(DriverError::NotOwn { path });
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o711)).map_err(io)?;
@@ -215,6 +220,11 @@ impl Workplace {
     /// Makes the run's work directory, its password, and sure that the server's user can use both it
     /// and the programs.
     pub async fn open(setup: Setup) -> Result<Arc<Workplace>, DriverError> {
+        Workplace::open_with(setup, conf::random_password()).await
+    }
+
+    /// The same with a password that is given: it stands in data directories that were made before.
+    pub async fn open_with(setup: Setup, password: Secret) -> Result<Arc<Workplace>, DriverError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| DriverError::Io { path, source }
@@ -224,7 +234,7 @@ impl Workplace {
         let wanted = setup.work.join(&setup.run);
         let (_, dir) = setup.inventory.directory(&wanted, &setup.work, None).map_err(io(&wanted))?;
         passable(&dir).map_err(io(&dir))?;
-        let driver = Workplace { setup, dir, password: conf::random_password() };
+        let driver = Workplace { setup, dir, password };
         driver.check_reach().await?;
         let passfile = driver.passfile();
         driver.write(&passfile, &conf::passfile(&driver.login(""))).map_err(io(&passfile))?;

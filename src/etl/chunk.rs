@@ -7,6 +7,10 @@ pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What stands after the last.
 pub const TRAILER: &[u8] = &(-1i16).to_be_bytes();
 
+/// About how many bytes a chunk has when it is full: it and what it is made of fit into a core's own cache, and they are
+/// many enough for what passing it on costs.
+pub const FULL: usize = 256 << 10;
+
 /// OID of `text`, which an array of it names.
 const TEXT_OID: i32 = 25;
 /// Version of `jsonb`'s binary form.
@@ -35,6 +39,19 @@ impl Chunk {
     /// How many rows.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// The encoded rows, which are forgotten here.
+    pub fn take(&mut self) -> Vec<u8> {
+        let next = Vec::with_capacity(self.bytes.capacity());
+        self.rows = 0;
+        self.row = 0;
+        std::mem::replace(&mut self.bytes, next)
+    }
+
+    /// Whether it has [`FULL`] bytes.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL
     }
 
     /// Forgets the rows.
@@ -127,7 +144,7 @@ impl Chunk {
 
     /// `text[]` without nulls: one dimension that begins at 1, or none when there is no element
     /// (`array_recv` of `arrayfuncs.c`).
-    pub fn text_array<'t>(&mut self, elements: impl Iterator<Item = &'t str>) {
+    pub fn text_array(&mut self, elements: impl Iterator<Item = impl AsRef<[u8]>>) {
         let length = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         let start = self.bytes.len();
@@ -141,7 +158,7 @@ impl Chunk {
                 self.bytes.extend_from_slice(&[0; 4]);
                 self.bytes.extend_from_slice(&1i32.to_be_bytes());
             }
-            self.text(element);
+            self.raw(element.as_ref());
             count += 1;
         }
         if count > 0 {

@@ -3,11 +3,19 @@
 //!
 //! ```text
 //! files (IMDb), or value = hash(seed, table, column, row)
-//!   └─▶ Rows::fill ─▶ Chunk (binary COPY rows, about 1 MiB) ─▶ a stream's COPY ─▶ keys, indexes, ANALYZE
+//!   └─▶ Rows::fill ─▶ Chunk (binary COPY rows, about 256 kB) ─▶ a stream's COPY ─▶ keys, indexes, ANALYZE
 //!         └─▶ rejects, each with its line and reason
 //! ```
 
 pub mod books;
 pub mod chunk;
+pub mod file;
+pub mod imdb;
+pub mod load;
 pub mod pgbench;
+pub mod random;
+pub mod rejects;
+pub mod source;
+pub mod synthetic;
 pub mod table;
+pub mod tables;

@@ -1,15 +1,14 @@
 //! pgbench's four tables, as `pgbench -i` makes them (`initCreateTables`, `initGenerateData` and `initCreatePKeys` of
 //! `src/bin/pgbench/pgbench.c`), so that figures compare line for line.
 
+use super::chunk::{Chunk, FULL, HEADER, TRAILER};
+use super::table::ColumnType;
 use crate::pg::connect::in_words;
 use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
-use std::pin::{Pin, pin};
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use std::pin::pin;
 use tokio_postgres::{Client, Error};
-
-/// Rows between two calls of the progress callback.
-const REPORT_EVERY: i64 = 100_000;
 
 /// Makes pgbench's tables anew at `scale` and fills them: 1 branch, 10 tellers and 100,000 accounts for each unit.
 /// `progress` is told how many of how many accounts are there.
@@ -18,12 +17,12 @@ const REPORT_EVERY: i64 = 100_000;
 /// are not logged either; statistics and the visibility map follow by `VACUUM ANALYZE`. What stood there under these
 /// names is dropped.
 pub async fn fill(client: &Client, scale: u32, mut progress: impl FnMut(u64, u64)) -> Result<(), Error> {
-    let account = if scale < BIGINT_SCALE { Type::INT4 } else { Type::INT8 };
+    let account = if scale < BIGINT_SCALE { ColumnType::Int4 } else { ColumnType::Int8 };
     client.batch_execute("BEGIN").await?;
     let filled = async {
-        client.batch_execute(&tables(&account)).await?;
+        client.batch_execute(&tables(account)).await?;
         branches_and_tellers(client, scale).await?;
-        accounts(client, scale, &account, &mut progress).await?;
+        accounts(client, scale, account, &mut progress).await?;
         client
             .batch_execute(
                 "ALTER TABLE pgbench_branches ADD PRIMARY KEY (bid);
@@ -127,8 +126,8 @@ pub async fn drop_tables(client: &Client) -> Result<(), Error> {
 }
 
 /// The fillers make rows 100 bytes long, as TPC-B wants; fill factor 100 is pgbench's default.
-fn tables(account: &Type) -> String {
-    let aid = if *account == Type::INT8 { "bigint" } else { "int" };
+fn tables(account: ColumnType) -> String {
+    let aid = account.sql();
     format!(
         "DROP TABLE IF EXISTS pgbench_accounts, pgbench_branches, pgbench_history, pgbench_tellers;
          CREATE TABLE pgbench_history
@@ -157,29 +156,38 @@ async fn branches_and_tellers(client: &Client, scale: u32) -> Result<(), Error> 
 async fn accounts(
     client: &Client,
     scale: u32,
-    account: &Type,
+    account: ColumnType,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), Error> {
     let copy = "COPY pgbench_accounts (aid, bid, abalance, filler) FROM STDIN (FORMAT binary, FREEZE)";
-    let types = [account.clone(), Type::INT4, Type::INT4, Type::BPCHAR];
-    let mut rows = pin!(BinaryCopyInWriter::new(client.copy_in(copy).await?, &types));
+    let mut sink = pin!(client.copy_in::<_, Bytes>(copy).await?);
+    sink.send(Bytes::from_static(HEADER)).await?;
+    let mut chunk = Chunk::with_capacity(FULL + FULL / 16);
     let all = ACCOUNTS * i64::from(scale);
     for aid in 1..=all {
-        write(rows.as_mut(), aid, account).await?;
-        if aid % REPORT_EVERY == 0 || aid == all {
+        write(&mut chunk, aid, account);
+        if chunk.is_full() || aid == all {
+            sink.send(chunk.take().into()).await?;
             progress(aid as u64, all as u64);
         }
     }
-    rows.finish().await?;
+    sink.send(Bytes::from_static(TRAILER)).await?;
+    sink.finish().await?;
     Ok(())
 }
 
 /// An account: the server pads the empty filler with blanks.
-async fn write(rows: Pin<&mut BinaryCopyInWriter>, aid: i64, account: &Type) -> Result<(), Error> {
-    let bid = ((aid - 1) / ACCOUNTS + 1) as i32;
-    let narrow = aid as i32;
-    let aid: &(dyn ToSql + Sync) = if *account == Type::INT8 { &aid } else { &narrow };
-    rows.write(&[aid, &bid, &0i32, &""]).await
+#[inline]
+fn write(chunk: &mut Chunk, aid: i64, account: ColumnType) {
+    chunk.begin(4);
+    match account {
+        ColumnType::Int8 => chunk.int8(aid),
+        _ => chunk.int4(aid as i32),
+    }
+    chunk.int4(((aid - 1) / ACCOUNTS + 1) as i32);
+    chunk.int4(0);
+    chunk.text("");
+    chunk.end();
 }
 
 #[cfg(test)]
@@ -188,8 +196,8 @@ mod tests {
 
     #[test]
     fn account_numbers_widen_at_the_threshold() {
-        assert!(tables(&Type::INT4).contains("(aid int NOT NULL"));
-        assert!(tables(&Type::INT8).contains("(aid bigint NOT NULL"));
-        assert!(tables(&Type::INT8).contains("bid int, aid bigint, delta int"));
+        assert!(tables(ColumnType::Int4).contains("(aid integer NOT NULL"));
+        assert!(tables(ColumnType::Int8).contains("(aid bigint NOT NULL"));
+        assert!(tables(ColumnType::Int8).contains("bid int, aid bigint, delta int"));
     }
 }

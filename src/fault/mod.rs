@@ -10,6 +10,7 @@ pub mod drop_slot;
 pub mod freeze;
 pub mod kill;
 pub mod link;
+pub mod load;
 pub mod partition;
 pub mod pause_replay;
 pub mod stop;
@@ -24,6 +25,7 @@ pub use drop_slot::DropSlot;
 pub use freeze::{Freeze, FreezeWhat};
 pub use kill::Kill;
 pub use link::{Link, Reset, Stall};
+pub use load::Load;
 pub use partition::{Disconnect, LoseHost, Partition};
 pub use pause_replay::PauseReplay;
 pub use stop::{Stop, StopMode};
@@ -81,6 +83,8 @@ pub enum Fault {
     DropSlot(DropSlot),
     /// A subscription fails with a duplicate key.
     ApplyConflict(ApplyConflict),
+    /// Data is loaded into the primary.
+    Load(Load),
 }
 
 /// Why a fault was not injected or not undone.
@@ -161,6 +165,8 @@ pub struct Reach {
     pub clock: Clock,
     /// Where events go.
     pub events: Events,
+    /// What can be loaded.
+    pub data: load::Sets,
 }
 
 impl Fault {
@@ -183,6 +189,7 @@ impl Fault {
             Fault::DisableSubscription(_) => "fault.disable_subscription",
             Fault::DropSlot(_) => "fault.drop_slot",
             Fault::ApplyConflict(_) => "fault.apply_conflict",
+            Fault::Load(_) => "etl.load",
         }
     }
 
@@ -197,6 +204,7 @@ impl Fault {
             Fault::LoseHost(lose) => Some(&lose.of),
             Fault::FillDisk(fill) => Some(&fill.of),
             Fault::SlowDisk(slow) => Some(&slow.of),
+            Fault::Load(_) => Some("@primary"),
             Fault::Switchover(_) | Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => None,
             Fault::DisableSubscription(_) | Fault::DropSlot(_) | Fault::ApplyConflict(_) => None,
         }
@@ -225,7 +233,15 @@ impl Fault {
 
     /// Whether it goes on until it is taken back.
     pub fn lasts(&self) -> bool {
-        !matches!(self, Fault::Kill(_) | Fault::Stop(_) | Fault::LoseHost(_) | Fault::Switchover(_) | Fault::Reset(_))
+        !matches!(
+            self,
+            Fault::Kill(_)
+                | Fault::Stop(_)
+                | Fault::LoseHost(_)
+                | Fault::Switchover(_)
+                | Fault::Reset(_)
+                | Fault::Load(_)
+        )
     }
 
     /// Whether packets vanish, which needs nodes with a network of their own.
@@ -264,6 +280,7 @@ impl Fault {
             Fault::Reset(_) => format!("reset connections {nodes}"),
             Fault::Stall(_) => format!("hold what is sent {nodes}"),
             Fault::FillDisk(fill) => format!("fill the disk of {nodes} but for {}", fill.leave),
+            Fault::Load(load) => format!("load `{}` into {nodes}", load.data),
             Fault::SlowDisk(slow) => format!("slow down the disk of {nodes}: {}", slow.in_words()),
             Fault::DisableSubscription(disable) => format!("disable the subscription {}", disable.of),
             Fault::DropSlot(drop) => format!("drop the slot of the subscription {}", drop.of),
@@ -302,6 +319,7 @@ impl Fault {
             Fault::DisableSubscription(_) => disable_subscription::inject(aim.subscribed()?, reach).await,
             Fault::DropSlot(_) => drop_slot::inject(aim.subscribed()?, reach).await,
             Fault::ApplyConflict(conflict) => conflict.inject(aim.subscribed()?, reach).await,
+            Fault::Load(load) => load.inject(aim.nodes, reach).await,
         }
     }
 }

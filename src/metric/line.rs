@@ -184,6 +184,44 @@ mod tests {
     }
 
     proptest! {
+        /// Anything at all in every place that is not a name in the catalogue.
+        #[test]
+        fn whatever_is_said_the_line_stays_one_line(
+            (run_id, scenario, variant, node) in any::<(String, String, String, String)>(),
+            tags in proptest::collection::vec("\\PC{0,6}|[,= \\\\\"\n\r\t\0#_\u{85}\u{2028}]{0,6}", 3),
+            texts in proptest::collection::vec("\\PC{0,6}|[,= \\\\\"\n\r\t\0#_\u{85}\u{2028}]{0,6}", 2),
+            floats in any::<[f64; 2]>(),
+            at_ms in any::<i64>(),
+        ) {
+            let labels = Labels { run_id, scenario, variant, trial: 2 };
+            let named: Vec<(&'static str, String)> = ["a", "b", "c"].into_iter().zip(tags.iter().cloned()).collect();
+            let mut fields: Vec<(&'static str, Field)> =
+                ["t", "u"].into_iter().zip(texts.iter().cloned().map(Field::Text)).collect();
+            fields.extend(["f", "g"].into_iter().zip(floats.map(Field::Float)));
+            let point = Point { node: node.clone(), ..point(named, fields) };
+            let mut line = Vec::new();
+            prop_assert!(Encoder::new(&labels).encode(&point, at_ms, &mut line));
+            let line = String::from_utf8(line).unwrap();
+            let parsed: Vec<_> = parse_lines(&line).collect::<Result<_, _>>().unwrap();
+            prop_assert_eq!((parsed.len(), line.matches('\n').count()), (1, 1));
+            prop_assert_eq!(parsed[0].timestamp, Some(at_ms));
+            let own = [("run_id", &labels.run_id), ("scenario", &labels.scenario), ("variant", &labels.variant), ("node", &node)];
+            for (key, written) in own.into_iter().chain(["a", "b", "c"].into_iter().zip(&tags)) {
+                let read = parsed[0].tag_value(key).map(ToString::to_string).unwrap_or_default();
+                prop_assert_eq!(read, readable(written));
+            }
+            for (key, written) in ["t", "u"].into_iter().zip(&texts) {
+                let Some(FieldValue::String(read)) = parsed[0].field_value(key) else { panic!("no text {key}") };
+                prop_assert_eq!(read.to_string(), written.chars().filter(|c| !c.is_control()).collect::<String>());
+            }
+            for (key, written) in ["f", "g"].into_iter().zip(floats) {
+                match parsed[0].field_value(key) {
+                    Some(FieldValue::F64(read)) => prop_assert!(*read == written && written.is_finite()),
+                    _ => prop_assert!(!written.is_finite()),
+                }
+            }
+        }
+
         #[test]
         fn every_line_parses_back(
             variant in any::<String>(),

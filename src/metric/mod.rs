@@ -5,7 +5,9 @@
 pub mod catalogue;
 pub mod line;
 pub mod sampled;
+pub mod table;
 
+use crate::base::mask::mask;
 use std::time::Duration;
 
 /// One row of a statistics view (or of our own measurements) at one due time: a line of line protocol.
@@ -49,6 +51,23 @@ pub struct Event {
     pub node: Option<String>,
     /// One sentence for people.
     pub text: String,
+}
+
+impl Event {
+    /// As a point, when it is the trial's `number`th; passwords in its text are masked.
+    pub fn point(&self, number: u32) -> Point {
+        Point {
+            measurement: sampled::EVENT.name,
+            node: self.node.clone().unwrap_or_default(),
+            role: "",
+            tags: vec![("kind", self.kind.to_owned()), ("seq", number.to_string())],
+            fields: vec![
+                ("text", Field::Text(mask(&self.text))),
+                ("elapsed_seconds", Field::Float(self.elapsed.as_secs_f64())),
+            ],
+            elapsed: self.elapsed,
+        }
+    }
 }
 
 /// Where events go; unbounded, as events are few.

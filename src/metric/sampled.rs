@@ -313,6 +313,15 @@ pub const CONTAINER: Measurement = Measurement {
     about: "what a server's container has used; memory without the file cache that could be given up at once",
 };
 
+/// What happened, at its instant: the rows of `events.csv`, for annotations.
+pub const EVENT: Measurement = Measurement {
+    name: "pgbr_event",
+    // Two of one kind may fall on one millisecond.
+    tags: &["kind", "seq"],
+    fields: &[f("text", Kind::Text, ""), f("elapsed_seconds", Kind::Real, "s")],
+    about: "phases, faults, promotions, first acknowledged writes, clones; by kind, numbered within the trial",
+};
+
 /// All of them.
 pub const MEASUREMENTS: &[Measurement] = &[
     REPLICATION,
@@ -328,6 +337,7 @@ pub const MEASUREMENTS: &[Measurement] = &[
     LAG,
     CONTAINER,
     CLONE,
+    EVENT,
 ];
 
 /// Tags that every line carries; no measurement may have a tag or field of the same name.

@@ -8,6 +8,7 @@ mod place;
 mod print;
 
 pub use estimate::Estimate;
+pub use print::{Places, Printed};
 
 use crate::scenario::Scenario;
 use crate::scenario::read::Document;

@@ -39,6 +39,7 @@ fn driver(node: &NodePlan, vanishing: bool) -> String {
                 _ if docker.is_remote() == Some(true) => "on the network of the engine's machine",
                 Network::Bridge => "on a bridge of the run's own",
                 Network::Host => "on the network of the engine's machine",
+                Network::Internal => "on a bridge from which nothing is passed on",
             };
             format!("containers of {image}{host}, {network}")
         }

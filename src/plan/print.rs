@@ -9,15 +9,53 @@ use crate::metric::catalogue::find;
 use crate::probe::clones::Campaign;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Bound, Limit, Phase, Role, Scenario};
-use crate::workload::mix::Range;
+use crate::snapshot::choose::Choice;
 use crate::workload::profile::Arrivals;
 use crate::workload::{Load, Profile};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
+/// What was found out of the directories in which servers' own would be made, by [`NodePlan::dir`]; under none the
+/// default one.
+pub type Places = BTreeMap<Option<PathBuf>, Choice>;
+
+/// A plan as text, with what was found out.
+#[derive(Clone, Copy, Debug)]
+pub struct Printed<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// How directories can be cloned.
+    pub places: &'a Places,
+}
+
 impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Printed { plan: self, places: &Places::new() }.fmt(f)
+    }
+}
+
+impl fmt::Display for Printed<'_> {
     /// What would happen, in the order in which it would; the first variant in full, of the others what differs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Printed { plan, places } = self;
+        plan.print(f, places)
+    }
+}
+
+impl Plan {
+    /// The directories of servers that are cloned by whatever way is best there, as keys of [`Places`].
+    pub fn unknown_places(&self) -> BTreeSet<Option<PathBuf>> {
+        let scenarios = self.variants.iter().map(|variant| &variant.scenario);
+        let campaigns =
+            scenarios.flat_map(|scenario| scenario.clone.values().map(move |campaign| (scenario, campaign)));
+        let automatic = campaigns.filter(|(_, campaign)| campaign.recipe.method == Method::Auto);
+        let sources = automatic.filter_map(|(scenario, campaign)| source(scenario, &campaign.of));
+        sources.filter(|node| node.disk.is_none()).map(|node| node.dir).collect()
+    }
+
+    fn print(&self, f: &mut fmt::Formatter<'_>, places: &Places) -> fmt::Result {
         writeln!(f, "{}: {}", self.scenario, self.question)?;
         if !self.answer.is_empty() {
             writeln!(f, "answered by {}", self.answer.join(", "))?;
@@ -28,18 +66,33 @@ impl fmt::Display for Plan {
         let of = if self.variants.len() > 1 { format!(" ({})", first.name) } else { String::new() };
         writeln!(f, "\nservers{of}")?;
         nodes(f, &first.scenario)?;
+        if !first.scenario.data.is_empty() {
+            writeln!(f, "\ndata{of}")?;
+            data(f, &first.scenario)?;
+        }
         writeln!(f, "\nmanager{of}\n  {}", manager(&first.scenario.manager))?;
         writeln!(f, "\nload and probes{of}")?;
-        traffic(f, &first.scenario)?;
+        traffic(f, &first.scenario, places)?;
         writeln!(f, "\nphases of a trial{of}")?;
         let measured = first.scenario.measured();
         for (i, phase) in first.scenario.phase.iter().enumerate() {
             phase_lines(f, phase, measured.filter(|measured| measured.phase == i).map(|measured| measured.name))?;
         }
         limits(f, &first.scenario)?;
+        sinks(f, &first.scenario)?;
         order(f, self)?;
         estimate(f, self)
     }
+}
+
+fn sinks(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    if !scenario.sink.is_empty() {
+        writeln!(f, "\nsampled points also go to")?;
+    }
+    for (name, sink) in &scenario.sink {
+        writeln!(f, "  {name}: {}", sink.url())?;
+    }
+    Ok(())
 }
 
 fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
@@ -125,7 +178,16 @@ fn manager(manager: &Manager) -> String {
     }
 }
 
-fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+fn data(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
+    let later = scenario.loaded_by_steps();
+    for (name, data) in &scenario.data {
+        let when = if later.contains(&name.as_str()) { "loaded by a step" } else { "loaded once, before any trial" };
+        writeln!(f, "  {name}: {}, {when}", data.describe())?;
+    }
+    Ok(())
+}
+
+fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario, places: &Places) -> fmt::Result {
     for (name, load) in &scenario.load {
         writeln!(f, "  load {name}: {}", one_load(load))?;
     }
@@ -142,7 +204,7 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
         )?;
     }
     for (name, campaign) in &scenario.clone {
-        writeln!(f, "  clones {name}: {}", clones(scenario, campaign))?;
+        writeln!(f, "  clones {name}: {}", clones(scenario, campaign, places))?;
     }
     let sample = &scenario.sample;
     writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
@@ -152,16 +214,23 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     Ok(())
 }
 
-fn clones(scenario: &Scenario, campaign: &Campaign) -> String {
+fn clones(scenario: &Scenario, campaign: &Campaign, places: &Places) -> String {
     let recipe = &campaign.recipe;
     let method = match recipe.method {
-        Method::Auto => automatic(scenario, &campaign.of),
+        Method::Auto => automatic(source(scenario, &campaign.of).as_ref(), places),
         method => method.to_string(),
     };
     let mut line = format!("of {} in {}, by {method}, {}", campaign.of, campaign.phase, recipe.mode);
     line += &match campaign.rounds {
         Some(rounds) => format!(", {} of {}", counted(rounds as usize, "round"), campaign.at_once),
         None => format!(", rounds of {}", campaign.at_once),
+    };
+    if let Some(quota) = recipe.quota {
+        line += &format!(", at most {quota} of its own each");
+    }
+    line += &match recipe.reserve {
+        Size(0) => ", until the disk is full".to_owned(),
+        reserve => format!(", as long as {reserve} are left"),
     };
     if let Some(every) = campaign.every {
         line += &format!(" every {every}");
@@ -175,21 +244,31 @@ fn clones(scenario: &Scenario, campaign: &Campaign) -> String {
     line + if campaign.load.is_some() { ", with a load of their own" } else { "" }
 }
 
+/// The server that is cloned when the trial begins as it is written.
+fn source(scenario: &Scenario, of: &str) -> Option<NodePlan> {
+    let is_meant = |node: &NodePlan| node.name == of || of == "@primary" && node.role == Role::Primary;
+    scenario.nodes().into_iter().find(is_meant)
+}
+
 /// What `auto` comes to, as far as a plan can know.
-fn automatic(scenario: &Scenario, of: &str) -> String {
-    let nodes = scenario.nodes();
-    let is_meant = |node: &&NodePlan| node.name == of || of == "@primary" && node.role == Role::Primary;
-    match nodes.iter().find(is_meant).and_then(|node| node.disk) {
-        Some(disk) => {
-            let best = match disk.format {
-                Format::Zfs => Method::Zfs,
-                Format::Btrfs => Method::Btrfs,
-                Format::Xfs => Method::Reflink,
-                Format::Ext4 => Method::Copy,
-            };
-            format!("{best} (auto: its disk is {})", disk.format)
+fn automatic(source: Option<&NodePlan>, places: &Places) -> String {
+    if let Some(disk) = source.and_then(|node| node.disk) {
+        let best = match disk.format {
+            Format::Zfs => Method::Zfs,
+            Format::Btrfs => Method::Btrfs,
+            Format::Xfs => Method::Reflink,
+            Format::Ext4 => Method::Copy,
+        };
+        return format!("{best} (auto: its disk is {})", disk.format);
+    }
+    let dir = source.and_then(|node| node.dir.clone());
+    let later = "`clones` in run.json says which it was, and why";
+    match places.get(&dir) {
+        Some(Choice { driver, why, .. }) => {
+            let where_to = if dir.is_some() { "" } else { ", unless --work leads elsewhere" };
+            format!("{driver} (auto: {why}{where_to}; {later})")
         }
-        None => "what the file system of its directory allows (auto; events.csv says which, and why)".to_owned(),
+        None => format!("what the file system of its directory allows (auto: chosen in the run; {later})"),
     }
 }
 
@@ -199,13 +278,15 @@ fn one_load(load: &Load) -> String {
         1 => what.name().to_owned(),
         _ => format!("{}@{weight}", what.name()),
     });
-    let of = match load.mix.range() {
-        Range::Scale(scale) => format!("of scale {scale}"),
-        Range::Books(books) => format!("of {books} books"),
+    let of = match (load.mix.scale(), load.mix.books()) {
+        (Some(scale), _) => format!(" of scale {scale}"),
+        (None, Some(books)) => format!(" of {books} books"),
+        (None, None) => String::new(),
     };
     let mut line = format!(
-        "{} {of}, {}, {} in {}, to {}",
+        "{}{}, {}, {} in {}, to {}",
         mix.collect::<Vec<_>>().join(" "),
+        of,
         profile(&load.profile),
         counted(load.clients as usize, "client"),
         counted(load.threads as usize, "thread"),
@@ -243,7 +324,7 @@ fn profile(profile: &Profile) -> String {
 
 /// A phase; `measured` is the step in it from which outages count.
 fn phase_lines(f: &mut fmt::Formatter<'_>, phase: &Phase, measured: Option<&str>) -> fmt::Result {
-    writeln!(f, "  {} for {}", phase.name, phase.lasts)?;
+    writeln!(f, "  {}", phase.in_words())?;
     for due in phase.schedule() {
         let measured =
             if measured == Some(due.name) && due.at == due.step.at.0 { ", outages are measured from here" } else { "" };

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! results/<scenario>-<run_id>/       run_id: <utc>-<id>, short and sortable
-//!   run.json          scenario as written, plan, command line, versions, host facts, settings, accounting, result
+//!   run.json          scenario as written, plan, command line, versions, host facts, settings, ways of cloning, accounting, result
 //!   trials.csv        one row a trial: the index; rows of other files count only when their trial is in it
 //!   summary.csv       one value a row
 //!   events.csv        dated happenings
 //!   metrics.lp.gz     every sampled point, line protocol (written by the sink)
 //!   inventory.jsonl   what was created and whether it is gone (written by the inventory)
 //!   latency/          HdrHistogram V2 interval logs (written by the loads)
+//!   report.html       what people look at (written by the report, made again at will)
 //!   nodes/<trial>/<node>/postgresql.log
 //! ```
 //!
@@ -25,7 +26,8 @@ pub use read::read;
 pub use row::{EventRow, Status, SummaryRow, TrialRow};
 pub use write::{Ended, Opening, Writer};
 
-use crate::sink::{Accounting, WriteError};
+use crate::probe::clones::Way;
+use crate::sink::{Account, Accounting, WriteError};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,15 +69,24 @@ pub struct Manifest {
     /// The servers' programs, one a version. Early runs have a single one under `server`.
     #[serde(alias = "server", deserialize_with = "one_or_many")]
     pub servers: Vec<Server>,
+    /// What trials started from.
+    #[serde(default)]
+    pub templates: Vec<Template>,
     /// Settings that differ from the server's defaults: by variant, `node.setting` or `setting` and value.
     #[serde(default)]
     pub settings: IndexMap<String, BTreeMap<String, String>>,
+    /// By which ways clones came, by variant: all that were taken in its trials.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub clones: IndexMap<String, Vec<Way>>,
     /// Sampled columns (`view.column`) that the servers do not have.
     #[serde(default)]
     pub absent: BTreeSet<String>,
     /// What became of every sampled point.
     #[serde(default)]
     pub accounting: Accounting,
+    /// What became of them on their way to each `[sink.NAME]`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub sinks: IndexMap<String, Account>,
     /// The whole plan.
     pub plan: serde_json::Value,
     /// What the report made of it, once it is over.
@@ -113,6 +124,35 @@ pub struct Server {
     /// How a server that somebody else runs is reached, its password masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conninfo: Option<String>,
+}
+
+/// A data directory from which trials started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Its name in the work directory's store, or in the run.
+    pub name: String,
+    /// Whether it is kept beyond the run.
+    pub kept: bool,
+    /// What was loaded into it, and how.
+    pub data: Vec<serde_json::Value>,
+    /// When it was made, UTC, if it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<String>,
+    /// The run that made it, if it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by_run: Option<String>,
+    /// What it takes up on disk, if it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// What came of loading: rows, rejects, files with their hashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<serde_json::Value>,
+    /// The snapshot driver of its file system; `copy` reads and writes every byte. Absent where an engine copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Why that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How a run ended.

@@ -4,6 +4,7 @@
 use crate::base::units::Time;
 use crate::plan::Plan;
 use crate::plan::Trial;
+use crate::sink::Destination;
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -49,12 +50,20 @@ pub struct Scenario {
     /// Campaigns of thin clones, with their settings.
     #[serde(default)]
     pub clone: IndexMap<String, serde_json::Value>,
+    /// Where points went beside the file; what today's language does not know is not there.
+    #[serde(default, rename = "sink", deserialize_with = "sinks")]
+    pub sinks: IndexMap<String, Destination>,
     /// What must hold for a trial to be believed.
     #[serde(default)]
     pub valid: Valid,
     /// What is expected of the world.
     #[serde(default, rename = "claim")]
     pub claims: Vec<Claim>,
+}
+
+fn sinks<'de, D: Deserializer<'de>>(from: D) -> Result<IndexMap<String, Destination>, D::Error> {
+    let all = IndexMap::<String, serde_json::Value>::deserialize(from)?;
+    Ok(all.into_iter().filter_map(|(name, sink)| Some((name, serde_json::from_value(sink).ok()?))).collect())
 }
 
 /// A phase.

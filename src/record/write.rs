@@ -1,12 +1,16 @@
 //! Writing: `run.json` is replaced as a whole, the CSV files grow by whole trials, and all of it is on disk
 //! before the next trial starts.
 
-use super::{EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, TrialRow, host};
+use super::{
+    EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, Template, TrialRow, host,
+};
 use crate::base::clock::Clock;
 use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
-use crate::sink::{Accounting, WriteError};
+use crate::probe::clones::Way;
+use crate::sink::{Account, Accounting, WriteError};
+use indexmap::IndexMap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -51,6 +55,8 @@ pub struct Ended<'a> {
     pub accounting: Accounting,
     /// Sampled columns that its servers do not have.
     pub absent: &'a BTreeSet<String>,
+    /// By which ways its clones came.
+    pub clones: &'a [Way],
 }
 
 /// How the servers of a plan exist.
@@ -64,6 +70,11 @@ fn drivers(plan: &Plan) -> String {
 fn colocated(plan: &Plan) -> bool {
     let nodes = plan.variants.iter().flat_map(|variant| variant.scenario.nodes());
     nodes.into_iter().all(|node| node.driver.external().is_none())
+}
+
+/// Why a driver was not taken may be told in words of others.
+fn masked(way: &Way) -> Way {
+    Way { why: way.why.as_deref().map(mask), ..way.clone() }
 }
 
 /// A results folder that is being written.
@@ -98,9 +109,12 @@ impl Writer {
             colocated: colocated(opening.plan),
             driver: drivers(opening.plan),
             servers: Vec::new(),
+            templates: Vec::new(),
             settings: Default::default(),
+            clones: Default::default(),
             absent: BTreeSet::new(),
             accounting: Accounting::default(),
+            sinks: IndexMap::new(),
             plan,
             result: None,
         };
@@ -154,6 +168,11 @@ impl Writer {
         self.manifest.servers = servers;
     }
 
+    /// Notes what trials start from.
+    pub fn templates(&mut self, templates: Vec<Template>) {
+        self.manifest.templates = templates;
+    }
+
     /// Notes the settings of a variant that differ from the server's defaults.
     pub fn settings(&mut self, variant: usize, settings: BTreeMap<String, String>) {
         let settings = settings.into_iter().map(|(name, value)| (name, mask(&value))).collect();
@@ -198,9 +217,27 @@ impl Writer {
             run_id,
         };
         self.append("trials.csv", &rows([row]))?;
+        if !ended.clones.is_empty() {
+            let known = self.manifest.clones.entry(self.variant_name(trial.variant)).or_default();
+            for way in ended.clones.iter().map(masked) {
+                if !known.contains(&way) {
+                    known.push(way);
+                }
+            }
+        }
         self.manifest.accounting += ended.accounting;
         self.manifest.absent.extend(ended.absent.iter().cloned());
         self.write_manifest()
+    }
+
+    /// What became of the points of the trials so far.
+    pub fn accounting(&self) -> Accounting {
+        self.manifest.accounting
+    }
+
+    /// Notes what became of them on their way to servers.
+    pub fn sinks(&mut self, sinks: IndexMap<String, Account>) {
+        self.manifest.sinks = sinks;
     }
 
     /// Says how the run ended. The record is whole then; [`Writer::result`] adds what the report makes of it.

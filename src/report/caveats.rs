@@ -2,7 +2,8 @@
 
 use super::figures::by_trial;
 use crate::record::outline::Variant;
-use crate::record::{EventRow, Record, RunStatus};
+use crate::record::{EventRow, Record, RunStatus, SummaryRow};
+use crate::sink::Account;
 use std::collections::BTreeSet;
 
 /// The notes under a summary.
@@ -45,6 +46,8 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
     if points.dropped > 0 || !points.adds_up() {
         caveats.push(format!("metrics incomplete: {} of {} points are in the file", points.written, points.produced));
     }
+    caveats.extend(missed(record));
+    caveats.extend(manifest.sinks.iter().filter_map(|(name, account)| undelivered(name, account)));
     let reason = manifest.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let planned = record.plan.trials.len();
     match manifest.status {
@@ -56,14 +59,50 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
     caveats
 }
 
+/// Share of due ticks that may be missed.
+const MISSED: f64 = 0.01;
+
+/// A line when samplers passed over more of all trials' ticks than may be.
+fn missed(record: &Record) -> Option<String> {
+    let (mut due, mut missed) = (0.0, 0.0);
+    for kind in ["sampler", "container"] {
+        let of = |metric: &str| {
+            let metric = format!("{kind}.{metric}");
+            record.values.iter().filter(move |row| row.metric == metric)
+        };
+        for ticks in of("ticks") {
+            let same =
+                |row: &&SummaryRow| (&row.variant, row.trial, &row.node) == (&ticks.variant, ticks.trial, &ticks.node);
+            due += ticks.value;
+            missed += of("missed").find(same).map_or(0.0, |share| share.value * ticks.value);
+        }
+    }
+    (missed > due * MISSED).then(|| format!("metrics incomplete: {missed:.0} of {due:.0} ticks were missed"))
+}
+
+/// A line when a sink does not have all that was produced.
+fn undelivered(name: &str, account: &Account) -> Option<String> {
+    if account.acknowledged == account.produced && account.adds_up() {
+        return None;
+    }
+    let replay = if account.pending > 0 {
+        format!("; `pgbench-rs replay DIR --to {name}` sends what is pending")
+    } else {
+        String::new()
+    };
+    let incomplete = if account.adds_up() { "" } else { "metrics incomplete: " };
+    Some(format!("{incomplete}sink {name}: {}{replay}", account.in_words()))
+}
+
 /// Kinds of events that no reader may miss, and what they are called.
-const GRAVE: [(&str, &str); 8] = [
+const GRAVE: [(&str, &str); 9] = [
     ("failover.blocked", "failover stood still"),
     ("split_brain", "split brain"),
     ("ledger.two_primaries", "two primaries"),
     ("container.oom", "out of memory"),
     ("container.unheard", "an engine was not heard"),
     ("clone.failed", "a clone failed"),
+    ("clone.evicted", "a clone was ended for the source's room"),
     ("clone.inconsistent", "a clone was inconsistent"),
     ("disk.in_memory", "a disk was in memory"),
 ];

@@ -95,7 +95,7 @@ pub fn latencies(dir: &Path) -> Result<Vec<Latency>, RecordError> {
     let mut rows = Vec::new();
     for path in logs(&root)? {
         let log = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
-        for (tag, merged) in merge(&path)? {
+        for (tag, merged) in merge(&path, |_| true)? {
             // The loads record microseconds.
             let seconds = |micros: u64| micros as f64 / 1e6;
             let quantile = |q: f64| seconds(merged.value_at_quantile(q));
@@ -116,7 +116,7 @@ pub fn latencies(dir: &Path) -> Result<Vec<Latency>, RecordError> {
 }
 
 /// The `.hlog` files in `folder` and below, sorted; none when there is no such folder.
-fn logs(folder: &Path) -> Result<Vec<PathBuf>, RecordError> {
+pub(super) fn logs(folder: &Path) -> Result<Vec<PathBuf>, RecordError> {
     let failed = |source| RecordError::Read { path: folder.to_owned(), source };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -136,8 +136,9 @@ fn logs(folder: &Path) -> Result<Vec<PathBuf>, RecordError> {
     Ok(found)
 }
 
-/// The intervals of a log, merged by tag. A last line torn by the death of its writer is passed over.
-fn merge(path: &Path) -> Result<BTreeMap<String, Histogram<u64>>, RecordError> {
+/// The intervals of a log, merged by tag, of those that `keep` is true for: it is given the seconds from the trial's zero to
+/// the interval's beginning. A last line torn by the death of its writer is passed over.
+pub(super) fn merge(path: &Path, keep: impl Fn(f64) -> bool) -> Result<BTreeMap<String, Histogram<u64>>, RecordError> {
     let damaged = |what: String| RecordError::Damaged { path: path.to_owned(), what };
     let log = std::fs::read(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let end = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -145,7 +146,7 @@ fn merge(path: &Path) -> Result<BTreeMap<String, Histogram<u64>>, RecordError> {
     let mut reader = Deserializer::new();
     for entry in IntervalLogIterator::new(&log[..end]) {
         let interval = match entry.map_err(|error| damaged(format!("{error:?}")))? {
-            LogEntry::Interval(interval) => interval,
+            LogEntry::Interval(interval) if keep(interval.start_timestamp().as_secs_f64()) => interval,
             _ => continue,
         };
         let encoded = STANDARD.decode(interval.encoded_histogram()).map_err(|error| damaged(error.to_string()))?;

@@ -90,9 +90,18 @@ fn counted<'a>(record: &'a Record, variant: &str) -> Vec<Vec<&'a SummaryRow>> {
 
 /// The value that `metric` means in each trial of `variant` that counts; none where it is not known.
 pub(super) fn by_trial(record: &Record, variant: &str, metric: &str) -> Vec<Option<f64>> {
+    by_number(record, variant, metric).into_iter().map(|(_, value)| value).collect()
+}
+
+/// The same with the trials' numbers, which are those of their rounds.
+pub(super) fn by_number(record: &Record, variant: &str, metric: &str) -> Vec<(u32, Option<f64>)> {
     let meant = meant_phase(record, variant);
-    let of_trial = |rows: Vec<&SummaryRow>| worst(metric, &unnamed(rows.into_iter().map(Reading::from), metric, meant));
-    counted(record, variant).into_iter().map(of_trial).collect()
+    let ok = record.trials.iter().filter(|row| row.variant == variant && row.status == Status::Ok);
+    let of_trial = |trial: u32| {
+        let rows = record.values.iter().filter(|row| row.variant == variant && row.trial == trial);
+        worst(metric, &unnamed(rows.map(Reading::from), metric, meant))
+    };
+    ok.map(|row| (row.trial, of_trial(row.trial))).collect()
 }
 
 /// The phase that a metric means in `variant` where none is named.

@@ -4,11 +4,14 @@
 mod answer;
 mod caveats;
 mod clones;
+pub mod compare;
 pub mod export;
 mod figures;
+pub mod html;
 mod humane;
 pub mod judge;
 mod reading;
+pub mod selftest;
 pub mod statistics;
 mod table;
 mod terminal;
@@ -16,6 +19,7 @@ mod terminal;
 pub use figures::Figure;
 pub use terminal::terminal;
 
+use crate::base::units::counted;
 use crate::record::{Manifest, Record, RunStatus, Status};
 use indexmap::IndexSet;
 use judge::{Judged, Verdict};
@@ -41,6 +45,8 @@ pub struct Summary {
     pub machine: String,
     /// The loads, a line each.
     pub loads: Vec<String>,
+    /// By which ways clones came, a line each.
+    pub clones: Vec<String>,
     /// The variants, in the plan's order.
     pub variants: Vec<VariantSummary>,
     /// Claims, judged.
@@ -49,6 +55,8 @@ pub struct Summary {
     pub not_counted: Vec<NotCounted>,
     /// What a reader must know before believing it.
     pub caveats: Vec<String>,
+    /// What became of the sampled points, a line for the file and one a sink.
+    pub points: Vec<String>,
     /// The results folder.
     pub dir: PathBuf,
     #[serde(skip)]
@@ -115,6 +123,7 @@ pub fn summarize(record: &Record) -> Summary {
         server: versions(manifest),
         machine: machine(record),
         loads: loads(record),
+        clones: clones::ways(record),
         claims: judge::claims(record),
         not_counted: bad
             .map(|row| NotCounted {
@@ -125,11 +134,21 @@ pub fn summarize(record: &Record) -> Summary {
             })
             .collect(),
         caveats: caveats::caveats(record),
+        points: points(manifest),
         dir: record.dir.clone(),
         answered: record.plan.answer.clone(),
         phases,
         variants,
     }
+}
+
+/// The accounts of points, in words.
+fn points(manifest: &Manifest) -> Vec<String> {
+    let points = manifest.accounting;
+    let produced = counted(points.produced as usize, "point");
+    let file = format!("metrics.lp.gz: {} of {produced} written, {} dropped", points.written, points.dropped);
+    let sinks = manifest.sinks.iter().map(|(name, account)| format!("sink {name}: {}", account.in_words()));
+    std::iter::once(file).chain(sinks).collect()
 }
 
 /// The versions of the servers, each once.

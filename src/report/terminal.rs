@@ -20,6 +20,9 @@ pub fn terminal(summary: &Summary) -> String {
     for load in &summary.loads {
         out += &paragraph("", load);
     }
+    for clones in &summary.clones {
+        out += &paragraph("", clones);
+    }
     out.push('\n');
     out += &paragraph("", &summary.question);
     out.push('\n');
@@ -43,6 +46,9 @@ pub fn terminal(summary: &Summary) -> String {
     out.push('\n');
     for caveat in &summary.caveats {
         out += &paragraph("note: ", caveat);
+    }
+    for line in &summary.points {
+        out += &paragraph("points: ", line);
     }
     // Not folded: it is there to be copied.
     let _ = writeln!(out, "record: {}", summary.dir.display());
@@ -88,7 +94,7 @@ fn claims(out: &mut String, summary: &Summary) {
 }
 
 /// The rows of the table; one that no variant has a number for is left out, unless it is the answer.
-fn rows(summary: &Summary) -> Vec<Row> {
+pub(super) fn rows(summary: &Summary) -> Vec<Row> {
     let variants = &summary.variants;
     let coverage = row("coverage", variants, |v| {
         let coverages = v.figures.iter().filter(|f| f.trials == v.ok).filter_map(|f| f.interval);

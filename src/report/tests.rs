@@ -33,8 +33,11 @@ impl Lab {
                 conninfo: None,
             }],
             settings: Default::default(),
+            clones: Default::default(),
             absent: Default::default(),
+            templates: Vec::new(),
             accounting: Default::default(),
+            sinks: Default::default(),
             plan: serde_json::to_value(&plan).unwrap(),
             result: None,
         };
@@ -158,6 +161,38 @@ fn what_must_be_known_before_believing_is_said() {
     assert_eq!(caveats[1], "fsync is off in commit=on");
     assert_eq!(caveats[2], "metrics incomplete: 9 of 10 points are in the file");
     assert_eq!(caveats[3], "interrupted after 10 of 10 trials");
+}
+
+#[test]
+fn metrics_that_are_not_whole_are_said() {
+    use crate::sink::Account;
+    let mut lab = Lab::new(&["on"], 1);
+    let ticks = |node: &str, due, missed| {
+        [Value::new("sampler.ticks", due).node(node), Value::new("sampler.missed", missed).node(node)]
+    };
+    lab.ok("on", 1, &[ticks("a", 100.0, 0.03), ticks("s1", 200.0, 0.0)].concat());
+    let whole = summarize(&lab.record()).caveats;
+    assert!(!whole.iter().any(|caveat| caveat.contains("incomplete")), "3 of 300 are not more than 1 %: {whole:?}");
+    let mut lab = Lab::new(&["on"], 1);
+    lab.ok("on", 1, &[ticks("a", 100.0, 0.03), ticks("s1", 199.0, 0.0)].concat());
+    let mut record = lab.record();
+    let account = Account { produced: 10, acknowledged: 10, ..Account::default() };
+    let mut sink = |name: &str, account| record.manifest.sinks.insert(name.to_owned(), account);
+    sink("fine", account.clone());
+    sink("away", Account { acknowledged: 3, pending: 7, problem: Some("no answer".into()), ..account.clone() });
+    sink("wrong", Account { rejected: 1, ..account });
+    let summary = summarize(&record);
+    let from = summary.caveats.len() - 3;
+    assert_eq!(
+        summary.caveats[from..],
+        [
+            "metrics incomplete: 3 of 299 ticks were missed",
+            "sink away: 3 of 10 points acknowledged, 7 pending (no answer); `pgbench-rs replay DIR --to away` sends what is \
+             pending",
+            "metrics incomplete: sink wrong: 10 of 10 points acknowledged, 1 rejected, and the sum does not close",
+        ]
+    );
+    assert_eq!(summary.points[1], "sink fine: 10 of 10 points acknowledged");
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Guests {
             self.0.push(Guest { database, hosts: cluster.hosts(), pgbench: None, made: Vec::new(), _alone });
         }
         let guest = &mut self.0[index];
-        if let Some(scale) = scenario.load.values().filter_map(|load| load.mix.scale()).max() {
+        if let Some(scale) = scenario.scale() {
             guest.pgbench(&client, scale, place, progress).await?;
         }
         let said = |table: &'static str| move |error: Error| anyhow!("{table}: {}", in_words(&error));

@@ -1,6 +1,7 @@
 //! The run: what a plan says, done on this machine. The only room with effects beyond its own files, and
 //! the one loop that reads like the manual: for each trial up, phases, down, write.
 
+mod events;
 mod guests;
 mod logical;
 mod makes;
@@ -9,32 +10,34 @@ mod progress;
 mod signals;
 mod stand;
 mod steps;
+mod templates;
 mod timeline;
 mod trial;
+
+pub use templates::Keeping;
 
 use crate::base::index::Index;
 use crate::base::inventory::Inventory;
 use crate::base::{disk, units::Size};
 use crate::clean;
 use crate::clean::watchdog::Watchdog;
-use crate::cluster::template::Template;
 use crate::driver::start::whole;
-use crate::driver::{Make, Setup, Workplace, default_work, server_user};
-use crate::etl;
+use crate::driver::{Setup, Workplace, default_work, server_user};
 use crate::plan::Plan;
-use crate::probe::{ledger, visibility};
 use crate::record::{self, Outline, RunStatus, Writer};
-use crate::report::summarize;
-use crate::scenario::{Scenario, Source};
+use crate::report::{html, summarize};
+use crate::scenario::Source;
+use crate::sink::{self, Orphanage, Outlets, Pace};
 use anyhow::{Context, bail};
 use guests::Guests;
 use makes::Makes;
-use progress::{Progress, tell};
+use progress::Progress;
+pub use progress::tell;
 use signals::Stop;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use templates::Templates;
 use tokio::sync::Mutex;
 
 /// A variant whose first trials fail, this many of them, is given up: a setting that keeps a server from
@@ -56,6 +59,8 @@ pub struct Options {
     pub start_limit: Duration,
     /// Leave the last trial's servers up.
     pub keep: bool,
+    /// What becomes of templates.
+    pub templates: Keeping,
     /// The command line, for the record.
     pub command: Vec<String>,
     /// This program's own file, which is also the watchdog.
@@ -78,12 +83,16 @@ struct Lab {
     place: Arc<Workplace>,
     /// What servers are made with.
     makes: Makes,
-    templates: BTreeMap<Need, Template>,
+    templates: Templates,
     progress: Arc<Progress>,
     /// What was made on servers that somebody else runs.
     guests: Mutex<Guests>,
     /// Folder of the results.
     dir: PathBuf,
+    /// The file of all points, between two trials.
+    file: std::sync::Mutex<Option<sink::File>>,
+    /// Points that the disk refuses and servers may still take.
+    orphans: Orphanage,
     run_id: String,
     /// What reports will know of the plan; validity is judged by the same.
     outline: Outline,
@@ -96,6 +105,7 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
     let user = server_user(options.server_user.as_deref(), containers)?;
     let work = options.work.clone().map_or_else(default_work, Ok)?;
     enough_disk(plan, &work, &options.out)?;
+    let doors = doors(plan)?;
 
     let mut writer = Writer::create(
         &options.out,
@@ -127,9 +137,27 @@ pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Res
         start_limit: options.start_limit,
         keep: options.keep,
     };
-    let result = trials(&mut writer, plan, setup, progress.clone(), &stop).await;
+    let say: sink::Say = {
+        let progress = progress.clone();
+        Arc::new(move |line: &str| progress.say(line))
+    };
+    let outlets = Outlets::start(doors, writer.dir(), Pace::default(), &say).context("cannot start the sinks")?;
+    let result =
+        trials(&mut writer, plan, (setup, options.templates), (progress.clone(), outlets.orphans()), &stop).await;
+    progress.doing("handing the last points to the sinks");
+    writer.sinks(outlets.stop(writer.accounting()).await);
     progress.finish();
     finish(writer, result, &stop, &inventory, watchdog)
+}
+
+/// The servers that points go to, which are the same for all variants; their secrets are read here.
+fn doors(plan: &Plan) -> anyhow::Result<Vec<(String, sink::Door)>> {
+    let sinks = plan.variants.first().map(|variant| &variant.scenario.sink).into_iter().flatten();
+    let open = |(name, sink): (&String, &sink::Destination)| {
+        let door = sink.open().with_context(|| format!("sink {name}"))?;
+        Ok((name.clone(), door))
+    };
+    sinks.map(open).collect()
 }
 
 /// Writes the end of the record, undoes what is left, and sends the watchdog home.
@@ -149,7 +177,8 @@ fn finish(
     };
     let written = writer.finish(status, reason.as_deref()).and_then(|()| {
         let record = record::read(&dir)?;
-        writer.result(&summarize(&record))
+        writer.result(&summarize(&record))?;
+        Ok(record)
     });
     let undone = clean::undo_own(inventory);
     for failure in &undone.errors {
@@ -157,19 +186,24 @@ fn finish(
     }
     watchdog.farewell().context("the watchdog did not end")?;
     let kept = result.with_context(|| format!("the run failed; what it recorded is in {}", dir.display()))?;
-    written.with_context(|| format!("the record in {} is not whole", dir.display()))?;
+    let record = written.with_context(|| format!("the record in {} is not whole", dir.display()))?;
+    // The record is whole without its page, which `report --html` makes again.
+    if let Err(error) = html::write(&record) {
+        tell(&format!("warning: the page was not written: {}", whole(&error)));
+    }
     Ok(Done { dir, interrupted, kept })
 }
 
 async fn trials(
     writer: &mut Writer,
     plan: &Plan,
-    setup: Setup,
-    progress: Arc<Progress>,
+    (setup, keeping): (Setup, Keeping),
+    (progress, orphans): (Arc<Progress>, Orphanage),
     stop: &Stop,
 ) -> anyhow::Result<Vec<String>> {
     let keep = setup.keep;
-    let place = Workplace::open(setup).await?;
+    let (templates, password) = Templates::open(keeping, plan, &setup, &progress)?;
+    let place = Workplace::open_with(setup, password).await?;
     let makes = Makes::find(plan, &place, &progress).await?;
     writer.servers(makes.servers());
     if makes.elsewhere() {
@@ -178,16 +212,19 @@ async fn trials(
     let mut lab = Lab {
         place,
         makes,
-        templates: BTreeMap::new(),
+        templates,
         guests: Mutex::default(),
         progress,
         dir: writer.dir().to_owned(),
+        file: std::sync::Mutex::default(),
+        orphans,
         run_id: writer.run_id().to_owned(),
         outline: writer.plan().clone(),
     };
     let kept = each(&mut lab, writer, plan, stop, keep).await;
     // Also when something failed.
     lab.guests.lock().await.leave(&lab.place, &lab.progress).await;
+    lab.templates.close(&lab.progress);
     kept
 }
 
@@ -199,6 +236,7 @@ async fn each(lab: &mut Lab, writer: &mut Writer, plan: &Plan, stop: &Stop, keep
         }
         lab.template(&variant.scenario, stop).await?;
     }
+    writer.templates(lab.started_from());
     let mut kept = Vec::new();
     let mut hopeless = Hopeless::new(plan.variants.len());
     for trial in &plan.trials {
@@ -242,58 +280,6 @@ impl Hopeless {
         let (trials, failures) = self.0[variant];
         trials >= GIVE_UP && trials == failures
     }
-}
-
-impl Lab {
-    /// Makes the template that a scenario needs, unless it is there.
-    async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
-        if scenario.is_external() {
-            return Ok(());
-        }
-        let make = self.makes.of_all(scenario)?.clone();
-        let need = need(scenario, &make);
-        if self.templates.contains_key(&need) {
-            return Ok(());
-        }
-        let scale = need.scale;
-        let mut name = scale.map_or("empty".to_owned(), |scale| format!("scale{scale}"));
-        if self.templates.keys().any(|other| other.make != need.make) {
-            name += &format!("-{}", make.label());
-        }
-        self.progress.doing(&format!("making the template {name}"));
-        let progress = self.progress.clone();
-        let fill = move |client: tokio_postgres::Client| async move {
-            if let Some(scale) = scale {
-                let say = |rows, of| progress.doing(&format!("filling pgbench's tables: {rows} of {of} accounts"));
-                etl::pgbench::fill(&client, scale, say).await?;
-            }
-            ledger::prepare(&client).await?;
-            visibility::prepare(&client).await?;
-            Ok(())
-        };
-        let mut stop = stop.clone();
-        let template = tokio::select! {
-            template = Template::build(&self.place, &name, &make, fill) => template?,
-            () = stop.wait() => return Ok(()),
-        };
-        self.templates.insert(need, template);
-        Ok(())
-    }
-}
-
-/// What a trial starts from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Need {
-    /// Of pgbench's tables.
-    scale: Option<u32>,
-    /// What makes its servers; see [`Make::key`].
-    make: String,
-}
-
-/// The template that a scenario needs; `check` has seen to it that its loads agree on a scale, and its nodes on a
-/// version.
-fn need(scenario: &Scenario, make: &Make) -> Need {
-    Need { scale: scenario.scale(), make: make.key() }
 }
 
 /// What the results folder may need: logs, points and histograms of a run of an hour.

@@ -8,16 +8,20 @@ use crate::cluster::Cluster;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
 use crate::net::Party;
+use crate::pg::connect::connect;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
 use crate::probe::{Ledger, clones, lag, ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
+use crate::workload::space::Imdb;
 use crate::workload::{self, Setup, Target};
 use anyhow::Context;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a part needs to start.
 pub struct Start<'a> {
@@ -71,6 +75,7 @@ impl Start<'_> {
     }
 
     async fn loads(&self) -> anyhow::Result<Vec<(String, workload::Running)>> {
+        let imdb = imdb(self.scenario, &self.cluster).await?;
         let mut loads = Vec::new();
         for (i, (name, load)) in self.scenario.load.iter().enumerate() {
             let setup = Setup {
@@ -82,7 +87,8 @@ impl Start<'_> {
                 seed: self.seed.wrapping_add(i as u64),
                 log: self.logs.join(format!("{name}.hlog")),
             };
-            let running = workload::Running::start(load, setup).await;
+            let imdb = imdb.clone().filter(|_| load.mix.needs_imdb());
+            let running = workload::Running::start_on(load, setup, imdb).await;
             loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
         }
         Ok(loads)
@@ -110,6 +116,8 @@ pub struct Ended {
     pub values: Vec<Value>,
     /// `view.column` of what the servers do not have.
     pub absent: BTreeSet<String>,
+    /// By which ways clones came.
+    pub clones: Vec<clones::Way>,
     /// Why the apparatus cannot be believed.
     pub problems: Vec<String>,
     /// Why the trial failed.
@@ -217,8 +225,9 @@ impl Parts {
     pub async fn halt(self, scenario: &Scenario, steady_from: Duration) -> Halted {
         let mut ended = Ended::default();
         for campaign in self.clones {
-            let clones::Ended { values, problems } = campaign.stop().await;
+            let clones::Ended { values, ways, problems } = campaign.stop().await;
             ended.values.extend(values);
+            ended.clones.extend(ways);
             ended.problems.extend(problems);
         }
         for (name, load) in self.loads {
@@ -311,6 +320,19 @@ fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
         Some(false) => Ok(None),
         _ => StandbyNames::parse(names).map_err(anyhow::Error::msg).context("synchronous_standby_names"),
     }
+}
+
+/// What loads that read IMDb's tables draw from, if there are such loads.
+async fn imdb(scenario: &Scenario, cluster: &Cluster) -> anyhow::Result<Option<Arc<Imdb>>> {
+    if !scenario.load.values().any(|load| load.mix.needs_imdb()) {
+        return Ok(None);
+    }
+    let primary = cluster.nodes.iter().find(|node| node.began_as_primary).context("there is no primary")?;
+    let data = scenario.loaded_before().find(|(_, data)| data.imdb().is_some());
+    let (_, data) = data.context("no data set brings IMDb's tables")?;
+    let client = connect(&primary.host, &cluster.login("pgbr-load"), CONNECT_LIMIT).await?;
+    let sampled = Imdb::sample(&client, data.counted(), data.answers()).await;
+    Ok(Some(Arc::new(sampled.context("keys for loads on IMDb's tables")?)))
 }
 
 /// The servers as the writers of each site reach them.

@@ -1,8 +1,9 @@
 //! What a trial stands on: servers made for it from a template, or somebody else's with tables of ours.
 
+use super::Lab;
 use super::signals::Stop;
+use super::templates::Need;
 use super::trial::Ended;
-use super::{Lab, need};
 use crate::cluster::Cluster;
 use crate::cluster::node::NodeSpec;
 use crate::driver::Make;
@@ -36,7 +37,8 @@ impl Lab {
                 () = asked.wait() => return Err(interrupted("while servers were connected to")),
             }
         } else {
-            let need = specs.first().map(|spec| need(scenario, &spec.make));
+            let need = specs.first().map(|spec| Need::of(scenario, &spec.make)).transpose();
+            let need = need.map_err(|error| (Status::Failed, whole(error.as_ref())))?;
             let template = need.and_then(|need| self.templates.get(&need));
             let template = template.ok_or_else(|| interrupted("before its template was made"))?;
             tokio::select! {

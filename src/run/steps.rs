@@ -5,7 +5,7 @@ use super::timeline::{Act, Moment};
 use crate::fault::{Fault, FaultError, Reach, Undo};
 use crate::metric::Event;
 use crate::scenario::Scenario;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ pub struct Steps {
     reach: Reach,
     /// The instant of the measured fault, once it was injected.
     measured: watch::Sender<Option<Duration>>,
+    /// Steps that are done, by phase and name, however that came.
+    done: watch::Sender<BTreeSet<(usize, String)>>,
     /// What was injected and not yet taken back, by phase and step.
     injected: BTreeMap<(usize, String), JoinHandle<Result<Undo, FaultError>>>,
     undoing: Vec<(String, JoinHandle<Result<(), FaultError>>)>,
@@ -30,12 +32,27 @@ impl Steps {
     /// Steps that act through `reach`.
     pub fn new(scenario: Arc<Scenario>, reach: Reach) -> Steps {
         let measured = watch::Sender::new(None);
-        Steps { scenario, reach, measured, injected: BTreeMap::new(), undoing: Vec::new(), not_run: Vec::new() }
+        let done = watch::Sender::default();
+        Steps { scenario, reach, measured, done, injected: BTreeMap::new(), undoing: Vec::new(), not_run: Vec::new() }
     }
 
     /// Tells the instant of the measured fault, when it comes.
     pub fn measured(&self) -> watch::Receiver<Option<Duration>> {
         self.measured.subscribe()
+    }
+
+    /// Tells of steps that are done.
+    pub fn done(&self) -> watch::Receiver<BTreeSet<(usize, String)>> {
+        self.done.subscribe()
+    }
+
+    /// The phase that was to last until this step's end is over before.
+    pub fn too_long(&mut self, phase: usize, step: &str) {
+        if let Some(task) = self.injected.remove(&(phase, step.to_owned())) {
+            task.abort();
+        }
+        let of = &self.scenario.phase[phase];
+        self.not_run.push(format!("step {}.{step} was not done within {}", of.name, of.lasts));
     }
 
     /// Acts at one moment of the phase with this index.
@@ -52,7 +69,14 @@ impl Steps {
                 let measured = self.scenario.measured().is_some_and(|m| m.phase == phase && m.name == moment.step);
                 let name = format!("{}.{}", self.scenario.phase[phase].name, moment.step);
                 let tell = measured.then(|| self.measured.clone());
-                self.injected.insert(key, tokio::spawn(inject(step.act.clone(), name, self.reach.clone(), tell)));
+                let injecting = inject(step.act.clone(), name, self.reach.clone(), tell);
+                let (done, of) = (self.done.clone(), key.clone());
+                let task = tokio::spawn(async move {
+                    let injected = injecting.await;
+                    done.send_if_modified(|all| all.insert(of));
+                    injected
+                });
+                self.injected.insert(key, task);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One trial: up, phases, verdict, down. Whatever happens in between, down is reached.
 
+use super::events::Gathering;
 use super::parts::{self, Parts, Start};
 use super::progress::Progress;
 use super::signals::Stop;
@@ -9,7 +10,7 @@ use super::{Lab, logical};
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::driver::start::whole;
-use crate::fault::Reach;
+use crate::fault::{Reach, load};
 use crate::metric::line::Labels;
 use crate::metric::{Event, Events, Points, Value};
 use crate::plan;
@@ -38,6 +39,7 @@ pub struct Ended {
     events: Vec<Event>,
     accounting: Accounting,
     absent: BTreeSet<String>,
+    clones: Vec<clones::Way>,
     /// Settings that differ from the server's defaults, where they could be read.
     pub settings: Option<BTreeMap<String, String>>,
     /// How to connect to servers that were left up.
@@ -54,6 +56,7 @@ impl Ended {
             events: Vec::new(),
             accounting: Accounting::default(),
             absent: BTreeSet::new(),
+            clones: Vec::new(),
             settings: None,
             kept: Vec::new(),
         }
@@ -84,6 +87,7 @@ impl Ended {
     fn take_in(&mut self, parts: parts::Ended) {
         self.values.extend(parts.values);
         self.absent = parts.absent;
+        self.clones = parts.clones;
         for failure in parts.failures {
             self.otherwise(Status::Failed, failure);
         }
@@ -102,6 +106,7 @@ impl Ended {
             events: &self.events,
             accounting: self.accounting,
             absent: &self.absent,
+            clones: &self.clones,
         }
     }
 
@@ -125,7 +130,6 @@ enum Phases {
 pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: &Stop, keep: bool) -> Ended {
     let clock = Clock::start();
     let mut ended = Ended::new(clock);
-    let (events, mut inbox) = mpsc::unbounded_channel();
     let sink = match lab.sink(variant, trial, clock) {
         Ok(sink) => sink,
         Err(error) => {
@@ -133,6 +137,14 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
             return ended;
         }
     };
+    let data = match lab.sets(&variant.scenario, trial) {
+        Ok(data) => data,
+        Err(error) => {
+            ended.otherwise(Status::Failed, whole(error.as_ref()));
+            return ended;
+        }
+    };
+    let (events, gathering) = Gathering::start(sink.points());
     let measuring = Measuring {
         scenario: Arc::new(variant.scenario.clone()),
         clock,
@@ -142,21 +154,23 @@ pub async fn run(lab: &Lab, variant: &plan::Variant, trial: &plan::Trial, stop: 
         logs: lab.dir.join("latency").join(trial.position.to_string()),
         clones: Vec::new(),
         progress: lab.progress.clone(),
+        data,
     };
     lab.servers(measuring, trial, stop, keep, &mut ended).await;
+    match gathering.stop().await {
+        Ok(events) => ended.events = events,
+        Err(died) => ended.otherwise(Status::Failed, format!("what gathers events failed: {died}")),
+    }
     match sink.stop().await {
         Ok(finished) => {
             ended.accounting = finished.accounting;
+            lab.put_back(finished.sink);
             if let Some(error) = finished.error {
                 ended.otherwise(Status::Invalid, format!("metrics are not whole: {error}"));
             }
         }
         Err(died) => ended.otherwise(Status::Failed, format!("the writer of metrics failed: {died}")),
     }
-    while let Ok(event) = inbox.try_recv() {
-        ended.events.push(event);
-    }
-    ended.events.sort_by_key(|event| event.elapsed);
     let valid = &lab.outline.variants[trial.variant].scenario.valid;
     if ended.status == Status::Ok
         && let Some(reason) = judge::invalid(valid, &ended.values)
@@ -174,8 +188,16 @@ impl Lab {
             variant: variant.name.clone(),
             trial: trial.trial,
         };
-        let file = sink::File::append(self.dir.join("metrics.lp.gz"))?;
-        Ok(sink::Running::start(Sink::File(file), &labels, clock))
+        let before = self.file.lock().ok().and_then(|mut file| file.take());
+        let file = before.map_or_else(|| sink::File::append(self.dir.join(sink::FILE)), Ok)?;
+        Ok(sink::Running::start(Sink::File(file), &labels, clock, self.orphans.clone()))
+    }
+
+    /// Keeps the file for the next trial: it knows how far it is whole.
+    fn put_back(&self, sink: Sink) {
+        if let (Sink::File(file), Ok(mut place)) = (sink, self.file.lock()) {
+            *place = Some(file);
+        }
     }
 
     /// What each campaign of clones works with.
@@ -221,6 +243,12 @@ impl Lab {
             let text = format!("its disk is in memory, where flushing costs nothing: {why}");
             let (elapsed, kind) = (measuring.clock.elapsed(), "disk.in_memory");
             // The receiver lives as long as the trial.
+            let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
+        }
+        for (node, copy) in &cluster.copies {
+            ended.values.push(Value::new("template.copy", copy.took.as_secs_f64()).node(node));
+            let text = format!("its data came by `{}` in {:.1?}: {}", copy.driver, copy.took, copy.why);
+            let (elapsed, kind) = (measuring.clock.elapsed(), "template.copied");
             let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
         }
         for mismatch in &cluster.unconfirmed {
@@ -287,6 +315,8 @@ struct Measuring {
     /// The campaigns of clones, with what each works with.
     clones: Vec<(String, clones::Bench)>,
     progress: Arc<Progress>,
+    /// What steps load.
+    data: load::Sets,
 }
 
 impl Measuring {
@@ -308,14 +338,17 @@ impl Measuring {
             parts = Parts::start(&start) => parts?,
             () = stop.wait() => return Ok(Phases::Interrupted(Vec::new())),
         };
-        let reach = Reach { cluster, manager: parts.manager.clone(), clock: self.clock, events: self.events.clone() };
+        let (loads, mut loaded) = mpsc::unbounded_channel();
+        let data = load::Sets { done: Some(loads), ..self.data.clone() };
+        let (clock, events) = (self.clock, self.events.clone());
+        let reach = Reach { cluster, manager: parts.manager.clone(), clock, events, data };
         let mut steps = Steps::new(self.scenario.clone(), reach);
         let begin = Instant::now();
         let mut at = begin;
         let mut starts = Vec::new();
         for (index, phase) in self.scenario.phase.iter().enumerate() {
             starts.push(self.clock.since(at));
-            if !self.phase(index, phase, at, &mut parts, &mut steps, &mut stop).await {
+            let Some(end) = self.phase(index, phase, at, &mut parts, &mut steps, &mut stop).await else {
                 let mut problems = parts.abandon().await;
                 if self.scenario.is_external() {
                     // They go on: what was done to them is taken back.
@@ -324,8 +357,8 @@ impl Measuring {
                     steps.abandon();
                 }
                 return Ok(Phases::Interrupted(problems));
-            }
-            at += *phase.lasts;
+            };
+            at = end;
         }
         // A step that was due at the very end may have told its instant only now.
         if let Some(t0) = *steps.measured().borrow() {
@@ -336,10 +369,14 @@ impl Measuring {
         let not_run = steps.finish().await;
         let mut ended = halted.finish(&self.progress, logical::event(self.clock, &self.events)).await;
         ended.problems.extend(not_run);
+        while let Ok(done) = loaded.try_recv() {
+            ended.values.extend(done.values());
+            self.say_loaded(&done);
+        }
         Ok(Phases::Whole(ended))
     }
 
-    /// One phase, which begins at the instant `at`; `false` when it was interrupted.
+    /// One phase, which begins at the instant `at`; when it ended, or nothing when it was interrupted.
     async fn phase(
         &self,
         index: usize,
@@ -348,23 +385,36 @@ impl Measuring {
         parts: &mut Parts,
         steps: &mut Steps,
         stop: &mut Stop,
-    ) -> bool {
+    ) -> Option<Instant> {
         parts.phase(phase, &self.scenario);
         self.progress.phase(&phase.name, *phase.lasts);
-        self.say("phase.start", format!("{} for {}", phase.name, phase.lasts));
+        self.say("phase.start", phase.in_words());
         let moments = moments(phase);
         let mut due = moments.iter().peekable();
         let mut measured = steps.measured();
         let mut show = tokio::time::interval(SHOW);
         let mut before = (Instant::now(), parts.live());
+        let mut done = steps.done();
+        let until = phase.until.as_ref().map(|step| (index, step.clone()));
+        let mut end = at + *phase.lasts;
         loop {
             let next = due.peek().map_or(*phase.lasts, |moment| moment.at);
             tokio::select! {
-                () = stop.wait() => return false,
+                () = stop.wait() => return None,
                 () = tokio::time::sleep_until((at + next).into()) => match due.next() {
                     Some(moment) => steps.act(index, moment),
-                    None => break,
+                    None => {
+                        if let Some(step) = &phase.until {
+                            steps.too_long(index, step);
+                        }
+                        break;
+                    }
                 },
+                Ok(all) = done.wait_for(|all| until.as_ref().is_some_and(|step| all.contains(step))), if until.is_some() => {
+                    drop(all);
+                    end = Instant::now();
+                    break;
+                }
                 Ok(()) = measured.changed() => {
                     if let Some(t0) = *measured.borrow_and_update() {
                         parts.fault(t0);
@@ -381,7 +431,7 @@ impl Measuring {
             }
         }
         self.say("phase.end", phase.name.clone());
-        true
+        Some(end)
     }
 
     /// Where the steady stretch before the measured fault begins: the phase before the fault's, or the
@@ -389,6 +439,17 @@ impl Measuring {
     fn steady_from(&self, starts: &[Duration]) -> Duration {
         let phase = self.scenario.measured().map_or(0, |measured| measured.phase);
         starts.get(phase.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// What was loaded from files, which change daily, and what the loader has to say.
+    fn say_loaded(&self, done: &load::Done) {
+        for file in done.loaded.tables.iter().filter_map(|table| table.file.as_ref()) {
+            let (path, bytes, sha256) = (file.path.display(), file.bytes, &file.sha256);
+            self.say("etl.file", format!("{}: {path}, {bytes} bytes, SHA-256 {sha256}", done.name));
+        }
+        for note in &done.loaded.notes {
+            self.say("etl.note", format!("{}: {note}", done.name));
+        }
     }
 
     fn say(&self, kind: &'static str, text: String) {

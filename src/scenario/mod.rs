@@ -12,6 +12,7 @@
 
 mod axes;
 mod check;
+pub mod data;
 pub mod error;
 mod logical;
 mod near;
@@ -37,11 +38,13 @@ use crate::net::Side;
 use crate::pg::version::Major;
 use crate::probe::{Probes, clones::Campaign};
 use crate::sampler::Sample;
+use crate::sink::Destination;
 use crate::workload::Load;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+pub use data::Data;
 pub use error::{Problem, ScenarioErrors};
 pub use near::near;
 pub use setting::{SettingValue, Settings};
@@ -87,6 +90,9 @@ pub struct Scenario {
     /// Who detects and promotes.
     #[serde(default)]
     pub manager: Manager,
+    /// What is loaded.
+    #[serde(default)]
+    pub data: IndexMap<Name, Data>,
     /// The traffic.
     #[serde(default)]
     pub load: IndexMap<Name, Load>,
@@ -99,6 +105,9 @@ pub struct Scenario {
     /// The passive reading.
     #[serde(default)]
     pub sample: Sample,
+    /// Where sampled points go beside the file.
+    #[serde(default)]
+    pub sink: IndexMap<Name, Destination>,
     /// The stretches of time, in order.
     pub phase: Vec<Phase>,
     /// The axes: for each, its levels; a level is a patch in the paths of `--set`.
@@ -214,8 +223,11 @@ pub struct Postgres {
 pub struct Phase {
     /// Its name, by which paths address it.
     pub name: String,
-    /// How long it lasts.
+    /// How long it lasts; with `until`, at most.
     pub lasts: Time,
+    /// The step with whose end it ends.
+    #[serde(default)]
+    pub until: Option<String>,
     /// What is done in it.
     #[serde(default, rename = "do")]
     pub steps: IndexMap<Name, Step>,

@@ -38,9 +38,13 @@ const MANAGER: Tagged =
     Tagged { key: "manager", kinds: "`builtin`, `none`", example: "manager = { kind = \"builtin\" }" };
 const MIX: Tagged = Tagged {
     key: "mix",
-    kinds: "`tpcb`, `simple_update`, `select_only`, `weighted`, `books`",
+    kinds: "`tpcb`, `simple_update`, `select_only`, `imdb_point`, `imdb_title`, `imdb_person`, `imdb_best`, `imdb_prefix`, \
+            `imdb_queries`, `weighted`, `books`",
     example: "mix = { kind = \"tpcb\", scale = 10 }",
 };
+/// Its key is the data set's name.
+const DATA: Tagged =
+    Tagged { key: "", kinds: "`imdb`, `synthetic_imdb`", example: "kind = \"synthetic_imdb\"` with `scale = 0.001" };
 const PROFILE: Tagged = Tagged {
     key: "profile",
     kinds: "`closed`, `open`, `pulse`, `cycle`",
@@ -48,10 +52,15 @@ const PROFILE: Tagged = Tagged {
 };
 const MODE: Tagged =
     Tagged { key: "mode", kinds: "`recovery`, `resetwal`, `precooked`", example: "mode = { kind = \"recovery\" }" };
+const SINK: Tagged = Tagged {
+    key: "sink",
+    kinds: "`influx`, `influx1`, `victoria_metrics`",
+    example: "sink.lab = { kind = \"influx1\", url = \"http://127.0.0.1:8086\", database = \"lab\" }",
+};
 const ACT: Tagged = Tagged {
     key: "act",
     kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
-            `stall`, `fill_disk`, `slow_disk`, `disable_subscription`, `drop_slot`, `apply_conflict`",
+            `stall`, `fill_disk`, `slow_disk`, `load`, `disable_subscription`, `drop_slot`, `apply_conflict`",
     example: "act = { kind = \"kill\", of = \"@primary\" }",
 };
 
@@ -73,6 +82,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("publications", "publications = [\"books\"]"),
     ("mode", "mode = \"fast\""),
     ("size", "size = \"1GB\""),
+    ("from", "from = \"DIR\""),
+    ("data", "data = \"NAME\""),
     ("metric", "metric = \"ledger.acked_lost\""),
 ];
 
@@ -109,6 +120,12 @@ impl Reader {
             self.retag(table, span.clone(), "load", &MIX);
             self.retag(table, span, "load", &PROFILE);
         }
+        if let Some((span, data)) = table_in(root, "data") {
+            let names: Vec<String> = data.keys().map(|name| name.get_ref().to_string()).collect();
+            for name in names {
+                self.retag_at(data, span.clone(), "data", &name, &DATA);
+            }
+        }
         for (span, campaign) in tables_in(root.get_mut("clone")) {
             self.retag(campaign, span, "clone", &DRIVER);
             if let Some((span, load)) = table_in(campaign, "load") {
@@ -117,6 +134,12 @@ impl Reader {
             }
             if let Some((span, recipe)) = table_in(campaign, "recipe") {
                 self.retag(recipe, span, "clone", &MODE);
+            }
+        }
+        if let Some((span, sinks)) = table_in(root, "sink") {
+            let names: Vec<String> = sinks.iter().map(|(name, _)| name.get_ref().to_string()).collect();
+            for name in names {
+                self.retag_at(sinks, span.clone(), "sink", &name, &SINK);
             }
         }
         let Some(DeValue::Array(phases)) = root.get_mut("phase").map(Spanned::get_mut) else { return };
@@ -130,11 +153,16 @@ impl Reader {
 
     /// Rewrites `{ kind = "x", … }` under `what.key` into `{ x = { … } }`; takes it out if it has no kind.
     fn retag(&mut self, table: &mut DeTable<'_>, table_span: Range<usize>, top: &str, what: &Tagged) {
-        let Some(value) = table.get_mut(what.key) else { return };
+        self.retag_at(table, table_span, top, what.key, what);
+    }
+
+    /// The same, of a table that a person named.
+    fn retag_at(&mut self, table: &mut DeTable<'_>, table_span: Range<usize>, top: &str, key: &str, what: &Tagged) {
+        let Some(value) = table.get_mut(key) else { return };
         let span = value.span();
         let wrong = match value.get_mut() {
             DeValue::Table(inner) => match inner.remove("kind") {
-                None => Some((span.clone(), format!("`{}` has no `kind`", what.key))),
+                None => Some((span.clone(), format!("`{key}` has no `kind`"))),
                 Some(kind) => match kind.get_ref() {
                     DeValue::String(name) => {
                         let inside = Spanned::new(span, DeValue::Table(std::mem::replace(inner, DeTable::new())));
@@ -144,14 +172,14 @@ impl Reader {
                     _ => Some((kind.span(), "`kind` is no string".to_owned())),
                 },
             },
-            _ => Some((span.clone(), format!("`{}` is no table with a `kind`", what.key))),
+            _ => Some((span.clone(), format!("`{key}` is no table with a `kind`"))),
         };
         let Some((span, message)) = wrong else { return };
         let hint = format!("write `{}`; the kinds are {}", what.example, what.kinds);
         self.findings.push(Located { span, path: None, message, hint: Some(hint) });
         self.damaged.insert(top.to_owned());
-        self.taken.push((table_span, what.key.to_owned()));
-        table.remove(what.key);
+        self.taken.push((table_span, key.to_owned()));
+        table.remove(key);
     }
 
     /// Reads, and takes out what does not read, until all of the rest does.

@@ -25,10 +25,13 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped { name: "logical", text: include_str!("../../scenarios/logical.toml") },
     Shipped { name: "subscriber-outage", text: include_str!("../../scenarios/subscriber-outage.toml") },
     Shipped { name: "replication-lag", text: include_str!("../../scenarios/replication-lag.toml") },
+    Shipped { name: "selftest", text: include_str!("../../scenarios/selftest.toml") },
     Shipped { name: "clone-startup", text: include_str!("../../scenarios/clone-startup.toml") },
     Shipped { name: "clone-container", text: include_str!("../../scenarios/clone-container.toml") },
     Shipped { name: "clone-impact", text: include_str!("../../scenarios/clone-impact.toml") },
     Shipped { name: "clone-size", text: include_str!("../../scenarios/clone-size.toml") },
+    Shipped { name: "imdb-load", text: include_str!("../../scenarios/imdb-load.toml") },
+    Shipped { name: "imdb-queries", text: include_str!("../../scenarios/imdb-queries.toml") },
     Shipped { name: "clone-many", text: include_str!("../../scenarios/clone-many.toml") },
 ];
 

@@ -5,6 +5,7 @@ use crate::base::Name;
 use crate::disk::OwnDisk;
 use crate::driver::Driver;
 use crate::driver::docker::Limits;
+use crate::fault::Fault;
 use crate::pg::version::Major;
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -105,6 +106,11 @@ impl Scenario {
         self.nodes().iter().any(|node| node.driver.external().is_some())
     }
 
+    /// Whether any of its servers is a process of this machine.
+    pub fn has_processes(&self) -> bool {
+        self.nodes().iter().any(|node| matches!(node.driver, Driver::Process(_)))
+    }
+
     /// The scale of pgbench's tables that its loads, and those of its clones, want; absent without any.
     pub fn scale(&self) -> Option<u32> {
         let of_clones = self.clone.values().filter_map(|campaign| campaign.load.as_ref()?.mix.scale());
@@ -120,7 +126,10 @@ impl Scenario {
     pub fn measured(&self) -> Option<Measured<'_>> {
         let steps = || {
             let phases = self.phase.iter().enumerate();
-            phases.flat_map(|(phase, one)| one.steps.iter().map(move |(name, step)| Measured { phase, name, step }))
+            let all = phases
+                .flat_map(|(phase, one)| one.steps.iter().map(move |(name, step)| Measured { phase, name, step }));
+            // Nobody is out of order while data comes in.
+            all.filter(|measured| !matches!(measured.step.act, Fault::Load(_)))
         };
         steps().find(|measured| measured.step.measured).or_else(|| {
             let mut all = steps();
@@ -135,6 +144,14 @@ impl Scenario {
 }
 
 impl super::Phase {
+    /// Its name and how long it lasts.
+    pub fn in_words(&self) -> String {
+        match &self.until {
+            Some(step) => format!("{} until {step} is done, for {} at most", self.name, self.lasts),
+            None => format!("{} for {}", self.name, self.lasts),
+        }
+    }
+
     /// When its steps act, in the order of time, repetitions included.
     pub fn schedule(&self) -> Vec<Due<'_>> {
         let mut schedule: Vec<Due<'_>> = Vec::new();

@@ -7,7 +7,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub(super) fn write(&mut self, lines: &[u8]) {
+    pub(super) fn keep(&mut self, lines: &[u8]) {
         self.text.extend_from_slice(lines);
     }
 

@@ -1,27 +1,43 @@
-//! Where sampled points go: one task a trial takes them from the channel, writes them as line protocol
-//! and keeps the account. Nothing is lost silently: what was produced was either written or dropped,
-//! and `run.json` says how many of each.
+//! Where sampled points go. One task a trial takes them from the channel and writes them to `metrics.lp.gz` as line
+//! protocol, a gzip member of up to 5,000 lines a second. That file is the one queue there is: a thread of its own reads
+//! it behind the writer and delivers it to every `[sink.NAME]` ([`outlet`]), each at its own pace, so that a server that
+//! is down loses nothing and what produces points waits for nobody. Nothing is lost silently: of each sink there is an
+//! account, and `run.json` has it.
 
+mod account;
+mod answer;
+pub mod batch;
+mod destination;
 pub mod file;
+mod http;
 pub mod memory;
+mod orphans;
+mod outlet;
+mod outlets;
 
+pub use account::{Account, Accounting};
+pub use destination::{Address, Destination, Influx, Influx1, VictoriaMetrics};
 pub use file::File;
+pub use http::Door;
 pub use memory::Memory;
+pub use orphans::Orphanage;
+pub use outlet::{FILE, Pace, Say};
+pub use outlets::{Outlets, replay};
 
 use crate::base::clock::Clock;
 use crate::metric::line::{Encoder, Labels};
 use crate::metric::{Point, Points};
-use serde::{Deserialize, Serialize};
+use batch::Batch;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Batches that may wait for the sink; beyond that they are dropped and counted.
+/// Batches of points that may wait for the writer; beyond that they are dropped and counted.
 const QUEUE: usize = 1024;
-/// Longest that a written line stays in the compressor, out of a reader's sight.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Longest that a line stays out of the file.
+const CUT_EVERY: Duration = Duration::from_secs(1);
 
 /// A file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -53,36 +69,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// What became of every sampled point.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accounting {
-    /// Points that samplers handed over.
-    pub produced: u64,
-    /// Points that are in the file.
-    pub written: u64,
-    /// Points that are not: the queue was full, no field could be written, or the disk refused them.
-    pub dropped: u64,
-    /// Fields left out of written points because they were infinite or not a number.
-    pub not_finite: u64,
-}
-
-impl Accounting {
-    /// Whether every point is accounted for.
-    pub fn adds_up(&self) -> bool {
-        self.produced == self.written + self.dropped
-    }
-}
-
-impl std::ops::AddAssign for Accounting {
-    fn add_assign(&mut self, other: Accounting) {
-        self.produced += other.produced;
-        self.written += other.written;
-        self.dropped += other.dropped;
-        self.not_finite += other.not_finite;
-    }
-}
-
-/// The kinds of sinks.
+/// Where the writer puts its batches.
 #[derive(Debug)]
 pub enum Sink {
     /// A gzip file.
@@ -91,33 +78,7 @@ pub enum Sink {
     Memory(Memory),
 }
 
-impl Sink {
-    fn write(&mut self, lines: &[u8]) -> Result<(), WriteError> {
-        match self {
-            Sink::File(file) => file.write(lines),
-            Sink::Memory(memory) => {
-                memory.write(lines);
-                Ok(())
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        match self {
-            Sink::File(file) => file.flush(),
-            Sink::Memory(_) => Ok(()),
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), WriteError> {
-        match self {
-            Sink::File(file) => file.finish(),
-            Sink::Memory(_) => Ok(()),
-        }
-    }
-}
-
-/// A sink at work, for one trial.
+/// The writer at work, for one trial.
 #[derive(Debug)]
 pub struct Running {
     points: Points,
@@ -125,7 +86,7 @@ pub struct Running {
     task: JoinHandle<Writing>,
 }
 
-/// What a sink ended with.
+/// What a writer ended with.
 #[derive(Debug)]
 pub struct Finished {
     /// The sink itself: of a memory sink, the lines.
@@ -137,12 +98,22 @@ pub struct Finished {
 }
 
 impl Running {
-    /// Starts writing to `sink`; every line carries `labels`. Samplers send into [`Running::points`].
-    pub fn start(sink: Sink, labels: &Labels, clock: Clock) -> Running {
+    /// Starts writing to `sink`; every line carries `labels`. Samplers send into [`Running::points`]. What a full disk
+    /// keeps out of the file goes to `orphans`, so that servers still get it.
+    pub fn start(sink: Sink, labels: &Labels, clock: Clock, orphans: Orphanage) -> Running {
         let (points, batches) = Points::channel(QUEUE);
         let (stop, stopped) = oneshot::channel();
-        let encoder = Encoder::new(labels);
-        let writing = Writing { sink, encoder, clock, lines: Vec::new(), held: 0, written: 0, dropped: 0, error: None };
+        let writing = Writing {
+            sink,
+            orphans,
+            encoder: Encoder::new(labels),
+            clock,
+            lines: Vec::new(),
+            held: 0,
+            written: 0,
+            dropped: 0,
+            error: None,
+        };
         Running { points, stop, task: tokio::spawn(writing.run(batches, stopped)) }
     }
 
@@ -171,11 +142,13 @@ impl Running {
 #[derive(Debug)]
 struct Writing {
     sink: Sink,
+    orphans: Orphanage,
     encoder: Encoder,
     clock: Clock,
+    /// The batch that is being filled.
     lines: Vec<u8>,
-    /// Points handed to the sink since its last flush.
-    held: u64,
+    /// Points in it.
+    held: usize,
     written: u64,
     dropped: u64,
     error: Option<WriteError>,
@@ -183,54 +156,68 @@ struct Writing {
 
 impl Writing {
     async fn run(mut self, mut batches: mpsc::Receiver<Vec<Point>>, mut stopped: oneshot::Receiver<()>) -> Writing {
-        let mut flush = tokio::time::interval(FLUSH_EVERY);
-        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut cut = tokio::time::interval(CUT_EVERY);
+        cut.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 batch = batches.recv() => match batch {
-                    Some(batch) => self.write(&batch),
+                    Some(batch) => self.take(&batch),
                     None => break,
                 },
-                _ = flush.tick() => self.settle(Sink::flush),
+                _ = cut.tick() => self.cut(),
                 _ = &mut stopped => break,
             }
         }
         batches.close();
         while let Some(batch) = batches.recv().await {
-            self.write(&batch);
+            self.take(&batch);
         }
-        self.settle(Sink::finish);
+        self.cut();
+        if let Sink::File(file) = &mut self.sink {
+            let (kept, error) = file.finish();
+            self.settle(kept, error);
+        }
         self
     }
 
-    fn write(&mut self, batch: &[Point]) {
-        self.lines.clear();
-        let mut count = 0;
-        for point in batch {
+    fn take(&mut self, points: &[Point]) {
+        for point in points {
             let at_ms = self.clock.at(point.elapsed).as_millisecond();
             if self.encoder.encode(point, at_ms, &mut self.lines) {
-                count += 1;
+                self.held += 1;
             } else {
                 self.dropped += 1;
             }
-        }
-        self.held += count;
-        if self.error.is_none()
-            && let Err(error) = self.sink.write(&self.lines)
-        {
-            self.error = Some(error);
+            if self.held >= batch::LINES {
+                self.cut();
+            }
         }
     }
 
-    /// Flushes or finishes the sink; only then do the points that it held count as written.
-    fn settle(&mut self, how: fn(&mut Sink) -> Result<(), WriteError>) {
-        if self.error.is_none() {
-            self.error = how(&mut self.sink).err();
-        }
+    /// Writes the lines so far, if there are any, as a batch.
+    fn cut(&mut self) {
         let held = std::mem::take(&mut self.held);
-        match self.error {
-            None => self.written += held,
-            Some(_) => self.dropped += held,
+        match &mut self.sink {
+            Sink::Memory(memory) => {
+                memory.keep(&self.lines);
+                self.written += held as u64;
+            }
+            Sink::File(file) => {
+                let kept = if held > 0 { file.keep(Batch::new(&self.lines)) } else { file.retry() };
+                self.settle(kept, None);
+            }
+        }
+        self.lines.clear();
+    }
+
+    fn settle(&mut self, kept: file::Kept, error: Option<WriteError>) {
+        self.written += kept.written;
+        if !kept.lost.is_empty() {
+            self.error = error;
+        }
+        for batch in kept.lost {
+            self.dropped += batch.points;
+            self.orphans.take(batch);
         }
     }
 }
@@ -258,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn stamps_are_the_clocks_wall_time_in_milliseconds() {
         let clock = Clock::start();
-        let running = Running::start(Sink::Memory(Memory::default()), &labels(), clock);
+        let running = Running::start(Sink::Memory(Memory::default()), &labels(), clock, Orphanage::default());
         running.points().send(vec![point(0, 1.0), point(1500, 2.0)]);
         let finished = running.stop().await.unwrap();
         let Sink::Memory(memory) = finished.sink else { panic!("another sink") };
@@ -271,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_point_is_written_or_dropped() {
-        let running = Running::start(Sink::Memory(Memory::default()), &labels(), Clock::start());
+        let running = Running::start(Sink::Memory(Memory::default()), &labels(), Clock::start(), Orphanage::default());
         let points = running.points();
         // The test's runtime has one thread: nothing is taken out while this loop fills the queue.
         for i in 0..QUEUE as u64 + 10 {
@@ -290,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_an_error_and_not_a_loss_unseen() {
         let sink = Sink::File(File::append("/dev/full").unwrap());
-        let running = Running::start(sink, &labels(), Clock::start());
+        let running = Running::start(sink, &labels(), Clock::start(), Orphanage::default());
         running.points().send(vec![point(0, 1.0)]);
         let finished = running.stop().await.unwrap();
         assert_eq!(finished.accounting, Accounting { produced: 1, written: 0, dropped: 1, not_finite: 0 });

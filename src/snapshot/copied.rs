@@ -1,5 +1,6 @@
 //! A copy of a directory.
 
+use super::label::State;
 use super::zfs::Pair;
 use super::{SnapshotDriver, SnapshotError, Symlink, aside, extents};
 use crate::base::inventory::{Id, Inventory, MARK};
@@ -80,6 +81,11 @@ impl Copied {
         self.place.space().await
     }
 
+    /// See [`Place::say`].
+    pub async fn say(&self, state: State) -> Result<(), SnapshotError> {
+        self.place.say(state).await
+    }
+
     /// Removes it; see [`Place::destroy`].
     pub async fn destroy(&self) -> Result<(), SnapshotError> {
         self.place.destroy().await?;
@@ -142,6 +148,12 @@ impl Place {
         .await
     }
 
+    /// Lets it say how far it is, where the file system can keep that; what is gone says nothing.
+    pub async fn say(&self, state: State) -> Result<(), SnapshotError> {
+        let Place { kind: Kind::Zfs(pair), run, .. } = self.clone() else { return Ok(()) };
+        aside(move || pair.say(state, &run)).await
+    }
+
     /// Removes it; what is gone is fine. The directory that holds it stays, with its mark. Nothing may run on it any
     /// more. Only what lies in a directory with the run's mark, and of ZFS only what says by its property that it is the
     /// run's, is removed. btrfs frees the blocks after this has returned.
@@ -180,7 +192,7 @@ impl Place {
 }
 
 /// What the files of a directory take up on disk, in bytes.
-fn blocks(root: &Path) -> Result<u64, SnapshotError> {
+pub fn blocks(root: &Path) -> Result<u64, SnapshotError> {
     let mut bytes = 0;
     super::each_file(root, &mut |path, _| {
         // In units of 512 bytes, whatever the file system's own are (stat(2)).

@@ -19,13 +19,14 @@ mod copy;
 mod directory;
 mod error;
 mod extents;
+pub mod label;
 mod origin;
 mod reflink;
 mod symlink;
 mod walk;
 mod zfs;
 
-pub use copied::{Copied, Place};
+pub use copied::{Copied, Place, blocks};
 pub use directory::{OwnDataset, directory};
 pub use error::SnapshotError;
 pub use origin::Origin;

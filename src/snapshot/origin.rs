@@ -2,6 +2,7 @@
 
 use super::btrfs::Subvolume;
 use super::copied::{Copied, Kind, Place};
+use super::label::Label;
 use super::walk::{self, Skip};
 use super::zfs::Dataset;
 use super::{SnapshotDriver, SnapshotError, Symlink, Took, aside, reflink};
@@ -26,6 +27,7 @@ pub struct Origin {
     ground: Ground,
     home: Option<PathBuf>,
     skip: Skip,
+    label: Label,
     quota: Option<u64>,
     inventory: Arc<Inventory>,
 }
@@ -52,13 +54,20 @@ impl Origin {
         inventory: Arc<Inventory>,
     ) -> Result<Origin, SnapshotError> {
         let Examined { dir, mount, ground, home } = examine(driver, dir)?;
-        Ok(Origin { driver, dir, mount, ground, home, skip: Skip::default(), quota: None, inventory })
+        let (skip, label) = (Skip::default(), Label::default());
+        Ok(Origin { driver, dir, mount, ground, home, skip, label, quota: None, inventory })
     }
 
     /// The same, with something left out of its copies where they are made file by file. By default, nothing is.
     #[must_use]
     pub fn skipping(self, skip: Skip) -> Origin {
         Origin { skip, ..self }
+    }
+
+    /// The same, with copies that say whose they are, where the file system can keep that.
+    #[must_use]
+    pub fn labelled(self, label: Label) -> Origin {
+        Origin { label, ..self }
     }
 
     /// The same, with copies that may have no more than so many bytes of their own: whoever writes to one then finds the
@@ -140,7 +149,7 @@ impl Origin {
         let took = match &self.ground {
             Ground::Zfs(dataset) => {
                 let pair = dataset.pair(self.inventory.run(), name);
-                pair.make(name, &root, self.quota, &self.inventory).await?
+                pair.make(name, &root, (&self.label, self.quota), &self.inventory).await?
             }
             Ground::Btrfs(subvolume) => {
                 let subvolume = subvolume.clone();

@@ -6,14 +6,17 @@
 //! <dataset>/pgbench-rs-<run>-<name>     the clone; as the dataset's child it inherits record size, compression, …
 //! ```
 //!
-//! Both bear the user properties [`RUN`](crate::base::zfs::RUN) and [`NAME`].
+//! Both bear the user properties [`RUN`](crate::base::zfs::RUN), [`NAME`], [`OWNER`] and [`EXPIRES`]; the clone also
+//! [`MAKER`] and [`STATE`], which is changed as it lives.
 
+use super::label::{self, Label, Maker, State, Told};
 use super::{Capabilities, Sharing, SnapshotDriver, SnapshotError, Took};
 use crate::base::inventory::{Id, Inventory, Thing};
 use crate::base::mounts::Mount;
 use crate::base::tool::ZFS;
 use crate::base::zfs::{self, KINDS, RUN, ZfsError};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +36,14 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 
 /// The user property with the copy's name.
 pub const NAME: &str = "pgbench-rs:name";
+/// Whose it is, in words.
+pub const OWNER: &str = "pgbench-rs:owner";
+/// Until when it is wanted, in RFC 3339; not there: for ever, or as long as its run.
+pub const EXPIRES: &str = "pgbench-rs:expires";
+/// Who makes it: boot, pid and start time.
+pub const MAKER: &str = "pgbench-rs:maker";
+/// How far it is: a [`State`].
+pub const STATE: &str = "pgbench-rs:state";
 
 /// The dataset on which a directory lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +112,12 @@ fn impossible(dir: &Path, why: String, hint: &str) -> SnapshotError {
 }
 
 impl Pair {
+    /// That of which a dataset is the clone, by its name.
+    pub(super) fn of_clone(clone: &str) -> Option<Pair> {
+        let (dataset, name) = clone.rsplit_once('/')?;
+        Some(Pair { snapshot: format!("{dataset}@{name}"), clone: clone.to_owned() })
+    }
+
     /// Names both, in the order in which they are made.
     pub(super) fn enter(&self, at: &Path, inventory: &Inventory) -> Result<Vec<Id>, SnapshotError> {
         let enter = |name: &String| inventory.thing(Thing::Dataset { name: name.clone(), path: at.to_owned() });
@@ -113,11 +130,17 @@ impl Pair {
         &self,
         name: &str,
         at: &Path,
-        quota: Option<u64>,
+        (label, quota): (&Label, Option<u64>),
         inventory: &Arc<Inventory>,
     ) -> Result<Took, SnapshotError> {
         let property = |property: &str, value: &str| ["-o".into(), OsString::from(format!("{property}={value}"))];
-        let ours = || property(RUN, inventory.run()).into_iter().chain(property(NAME, name));
+        let maker = Maker::own()?.to_string();
+        let ours = || {
+            let owner = Some(label::in_a_line(&label.owner)).filter(|owner| !owner.is_empty());
+            let whose = owner.into_iter().flat_map(|owner| property(OWNER, &owner));
+            let until = label.expires.iter().flat_map(|until| property(EXPIRES, until));
+            property(RUN, inventory.run()).into_iter().chain(property(NAME, name)).chain(whose).chain(until)
+        };
         let began = Instant::now();
         let args = [OsString::from("snapshot")].into_iter().chain(ours()).chain([(&self.snapshot).into()]);
         ZFS.run(args, inventory).await.map_err(zfs::failed(&self.snapshot))?;
@@ -128,6 +151,7 @@ impl Pair {
         let args = [OsString::from("clone"), "-o".into(), mountpoint].into_iter().chain(ours());
         // As those who make snapshots of all datasets understand it.
         let args = args.chain(property("com.sun:auto-snapshot", "false"));
+        let args = args.chain(property(MAKER, &maker)).chain(property(STATE, State::Making.name()));
         let args = args.chain(quota.into_iter().flat_map(|bytes| property("quota", &bytes.to_string())));
         let args = args.chain([(&self.snapshot).into(), (&self.clone).into()]);
         match ZFS.run(args, inventory).await.map_err(zfs::failed(&self.clone)) {
@@ -138,6 +162,15 @@ impl Pair {
             }
             made => made.map(|_| Took { snapshot: Some(snapshot), clone: Some(began.elapsed()) }).map_err(Into::into),
         }
+    }
+
+    /// Lets the clone say how far it is; nothing is said of what is gone or another run's.
+    pub(super) fn say(&self, state: State, run: &str) -> Result<(), SnapshotError> {
+        if zfs::owner(&self.clone)? == zfs::Owner::Run(run.to_owned()) {
+            ZFS.run_here(["set", &format!("{STATE}={}", state.name()), &self.clone])
+                .map_err(zfs::failed(&self.clone))?;
+        }
+        Ok(())
     }
 
     /// Bytes that only the clone has; absent when it is gone. What its snapshot keeps of what the original has
@@ -158,6 +191,48 @@ impl Pair {
     }
 }
 
+/// See [`label::told`].
+pub(super) fn told() -> Result<Vec<Told>, SnapshotError> {
+    if ZFS.path().is_err() {
+        return Ok(Vec::new());
+    }
+    // Of every dataset and snapshot there is; what is inherited says nothing of the one that has it.
+    let properties = [RUN, NAME, OWNER, EXPIRES, MAKER, STATE, "mountpoint"].join(",");
+    let args = ["get", "-H", "-s", "local", "-o", "name,property,value", &properties];
+    match ZFS.run_here(args).map_err(zfs::failed("the list of datasets")) {
+        Ok(text) => Ok(told_in(&text)),
+        Err(ZfsError::Silent { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `name<tab>property<tab>value`, those of one dataset together.
+fn told_in(text: &str) -> Vec<Told> {
+    let mut all: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, '\t');
+        if let (Some(name), Some(property), Some(value)) = (fields.next(), fields.next(), fields.next())
+            && !name.contains('@')
+        {
+            all.entry(name).or_default().insert(property, value);
+        }
+    }
+    let of_one = |(dataset, its): (&str, BTreeMap<&str, &str>)| {
+        let text = |property: &str| its.get(property).map(|value| (*value).to_owned());
+        Some(Told {
+            dataset: dataset.to_owned(),
+            at: text("mountpoint").map(PathBuf::from).filter(|at| at.is_absolute()),
+            run: text(RUN)?,
+            name: text(NAME)?,
+            owner: text(OWNER),
+            expires: text(EXPIRES),
+            state: its.get(STATE).and_then(|state| state.parse().ok()),
+            maker: its.get(MAKER).and_then(|maker| maker.parse().ok()),
+        })
+    };
+    all.into_iter().filter_map(of_one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +251,42 @@ mod tests {
         assert_eq!(pair.clone, "tank/pg/pgbench-rs-r1-c1");
         let bound = Dataset::in_mount(Path::new("/pg/main"), &mount("/15", "fuse.zfs", "tank")).unwrap();
         assert_eq!(bound.deeper, Path::new("15/main"));
+    }
+
+    /// As zfs-fuse 0.7 and OpenZFS 2.x write it with `-H`: tabs between, and no line for what is not set there.
+    const TOLD: &str = "\
+        tank\tpgbench-rs:run\tr0\n\
+        tank\tmountpoint\t/tank\n\
+        tank/pg@pgbench-rs-r1-c1\tpgbench-rs:run\tr1\n\
+        tank/pg@pgbench-rs-r1-c1\tpgbench-rs:name\tc1\n\
+        tank/pg/pgbench-rs-r1-c1\tpgbench-rs:run\tr1\n\
+        tank/pg/pgbench-rs-r1-c1\tpgbench-rs:name\tc1\n\
+        tank/pg/pgbench-rs-r1-c1\tpgbench-rs:owner\tada of byron\n\
+        tank/pg/pgbench-rs-r1-c1\tpgbench-rs:expires\t2026-11-25T12:00:00Z\n\
+        tank/pg/pgbench-rs-r1-c1\tpgbench-rs:maker\tb/12/34\n\
+        tank/pg/pgbench-rs-r1-c1\tpgbench-rs:state\tready\n\
+        tank/pg/pgbench-rs-r1-c1\tmountpoint\t/pg/c1/data\n\
+        tank/pg/pgbench-rs-r0-old\tpgbench-rs:run\tr0\n\
+        tank/pg/pgbench-rs-r0-old\tpgbench-rs:name\told\n\
+        tank/pg/pgbench-rs-r0-old\tmountpoint\tlegacy\n";
+
+    #[test]
+    fn reads_back_what_clones_say_of_themselves() {
+        let told = told_in(TOLD);
+        let [old, c1] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((c1.dataset.as_str(), c1.run.as_str(), c1.name.as_str()), ("tank/pg/pgbench-rs-r1-c1", "r1", "c1"));
+        assert_eq!((c1.owner.as_deref(), c1.state), (Some("ada of byron"), Some(State::Ready)));
+        assert_eq!(
+            (c1.at.as_deref(), c1.expires.as_deref()),
+            (Some(Path::new("/pg/c1/data")), Some("2026-11-25T12:00:00Z"))
+        );
+        assert!(c1.maker.as_ref().is_some_and(|maker| maker.to_string() == "b/12/34" && !maker.is_alive()));
+        // One of an earlier version of this program, which said no more.
+        assert_eq!((old.name.as_str(), &old.owner, old.state, &old.maker), ("old", &None, None, &None));
+        assert_eq!(old.at, None);
+        assert!(told_in("").is_empty() && told_in("garbage\nx\ty\n").is_empty());
+        let pair = Pair::of_clone(&c1.dataset).unwrap();
+        assert_eq!(pair.snapshot, "tank/pg@pgbench-rs-r1-c1");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! One client: takes what is due, sends it, writes down how long it took.
 
-use super::connection::Own;
+use super::connection::{Own, Route};
 use super::desk::Desk;
-use super::mix::Range;
 use super::pacer::{Arrival, Pacer};
 use super::pool::Pooled;
+use super::queries::Answer;
 use super::tally::Cause;
 use super::transaction::{Chooser, Draw};
 use rand::rngs::Xoshiro256PlusPlus;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What decides when a client sends.
@@ -46,10 +47,16 @@ impl Line {
     }
 
     #[inline]
-    async fn run(&mut self, transaction: usize, draw: &Draw, deadline: Option<Instant>) -> Result<(), Cause> {
+    async fn run(
+        &mut self,
+        transaction: usize,
+        draw: &Draw<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Answer>, Cause> {
         match self {
             Line::Own(own) => own.run(transaction, draw, deadline).await,
-            Line::Pooled(pooled) => pooled.run(transaction, draw, deadline).await,
+            // `check` has seen to it that nothing whose answer matters goes through a pool.
+            Line::Pooled(pooled) => pooled.run(transaction, draw, deadline).await.map(|()| None),
         }
     }
 }
@@ -61,7 +68,7 @@ pub(super) struct Client {
     pub(super) line: Line,
     pub(super) chooser: Chooser,
     pub(super) rng: Xoshiro256PlusPlus,
-    pub(super) range: Range,
+    pub(super) route: Arc<Route>,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -72,7 +79,8 @@ impl Client {
         while let Some(Arrival { intended, now }) = pace.next(&desk).await {
             let started = desk.start();
             let transaction = self.chooser.choose(&mut self.rng);
-            let draw = Draw::new(&mut self.rng, self.range);
+            let what = self.route.transactions[transaction];
+            let draw = Draw::new(&mut self.rng, what, &self.route.space);
             let sent = if self.line.is_ready() {
                 now
             } else {
@@ -85,7 +93,14 @@ impl Client {
             let ended = self.line.run(transaction, &draw, self.timeout.map(|limit| sent + limit)).await;
             let done = Instant::now();
             match ended {
-                Ok(()) => started.done(transaction, intended, sent, done),
+                Ok(None) => started.done(transaction, intended, sent, done),
+                Ok(Some(answer)) => match self.route.space.judge(what, answer) {
+                    true => {
+                        desk.answered(transaction, answer);
+                        started.done(transaction, intended, sent, done);
+                    }
+                    false => started.failed(Cause::WrongAnswer(what)),
+                },
                 Err(cause) => started.failed(cause),
             }
             pace.ended(done);

@@ -1,7 +1,9 @@
 //! A client's own connection: made, prepared, lost and made again.
 
 use super::desk::Desk;
-use super::mix::{Range, Transaction};
+use super::mix::Transaction;
+use super::queries::Answer;
+use super::space::Space;
 use super::tally::Cause;
 use super::transaction::{Draw, Prepared};
 use crate::pg::find::Finder;
@@ -22,7 +24,7 @@ pub(super) struct Route {
     pub(super) to: To,
     pub(super) login: Login,
     pub(super) transactions: Vec<Transaction>,
-    pub(super) range: Range,
+    pub(super) space: Space,
 }
 
 /// Which server a client connects to.
@@ -111,13 +113,13 @@ impl Own {
     pub(super) async fn run(
         &mut self,
         transaction: usize,
-        draw: &Draw,
+        draw: &Draw<'_>,
         deadline: Option<Instant>,
-    ) -> Result<(), Cause> {
+    ) -> Result<Option<Answer>, Cause> {
         let Some(session) = &mut self.session else { return Err(Cause::SqlState(SqlState(*b"08003"))) };
         session.wire.set_deadline(deadline);
         match session.prepared[transaction].run(&mut session.wire, draw).await {
-            Ok(()) => Ok(()),
+            Ok(answer) => Ok(answer),
             Err(error) => Err(self.failed(error).await),
         }
     }
@@ -149,7 +151,7 @@ impl Session {
         wire.set_deadline(Some(Instant::now() + CONNECT));
         let mut prepared = Vec::with_capacity(route.transactions.len());
         for what in &route.transactions {
-            prepared.push(Prepared::on(&mut wire, *what, route.range).await?);
+            prepared.push(Prepared::on(&mut wire, *what, route.space.scale).await?);
         }
         Ok(Session { host, wire, prepared })
     }

@@ -1,5 +1,6 @@
 //! Where the clients of one thread write down what they do, and learn that the load stops.
 
+use super::queries::Answer;
 use super::tally::{Bins, Cause, Tally};
 use crate::base::clock::Clock;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -108,6 +109,11 @@ impl Desk {
     /// A client had to wait this long for a pooled connection.
     pub(super) fn pool_wait(&self, duration: Duration) {
         self.page.borrow_mut().tally.pool_wait.record(duration);
+    }
+
+    /// A query came to this.
+    pub(super) fn answered(&self, transaction: usize, answer: Answer) {
+        self.page.borrow_mut().tally.answers.insert(transaction, answer);
     }
 
     /// A client connected anew.

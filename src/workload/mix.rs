@@ -1,5 +1,7 @@
-//! Which transactions a load is made of: pgbench's three built-in ones, alone or weighted, or those on books.
+//! Which transactions a load is made of: pgbench's three built-in ones, reads of IMDb's tables, alone or weighted, and those on
+//! books.
 
+use super::queries;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,19 @@ pub enum Mix {
     SimpleUpdate(Scale),
     /// pgbench's `select-only`.
     SelectOnly(Scale),
-    /// Several of them, each with a weight.
+    /// A title by its key.
+    ImdbPoint(OnImdb),
+    /// A title with its cast.
+    ImdbTitle(OnImdb),
+    /// A person's titles.
+    ImdbPerson(OnImdb),
+    /// The best rated titles of a genre and a year.
+    ImdbBest(OnImdb),
+    /// Titles that begin with something.
+    ImdbPrefix(OnImdb),
+    /// Analytical joins of growing width, one after the other.
+    ImdbQueries(OnImdb),
+    /// Several transactions, each with a weight.
     Weighted(Weighted),
     /// Inserts of books, and reads by key.
     Books(Books),
@@ -34,15 +48,6 @@ pub struct Books {
     pub reads: u32,
 }
 
-/// What a load's draws range over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
-    /// pgbench's scale.
-    Scale(u32),
-    /// Books that are there at the start.
-    Books(u32),
-}
-
 /// A single transaction on pgbench's tables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,11 +57,16 @@ pub struct Scale {
     pub scale: u32,
 }
 
-/// Weighted transactions on pgbench's tables.
+/// Reads of IMDb's seven tables, real or synthetic, which a `[data.NAME]` brings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnImdb {}
+
+/// Weighted transactions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weighted {
-    /// pgbench's scale.
+    /// pgbench's scale, for those of its transactions that are among them.
     #[serde(default = "one")]
     pub scale: u32,
     /// Weight of each transaction, as in `pgbench -b tpcb-like@3`.
@@ -71,8 +81,8 @@ fn thousand() -> u32 {
     1000
 }
 
-/// One of pgbench's built-in transactions, or one on books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transaction {
     /// Three updates, a select and an insert.
@@ -81,6 +91,19 @@ pub enum Transaction {
     SimpleUpdate,
     /// One select by key.
     SelectOnly,
+    /// A title by its key.
+    ImdbPoint,
+    /// A title with its cast.
+    ImdbTitle,
+    /// A person's titles.
+    ImdbPerson,
+    /// The best rated titles of a genre and a year.
+    ImdbBest,
+    /// Titles that begin with something.
+    ImdbPrefix,
+    /// One of the analytical joins, by its place among them.
+    #[serde(skip)]
+    ImdbQuery(usize),
     /// A new book.
     #[serde(skip)]
     InsertBook,
@@ -96,6 +119,12 @@ impl Transaction {
             Transaction::Tpcb => "tpcb",
             Transaction::SimpleUpdate => "simple_update",
             Transaction::SelectOnly => "select_only",
+            Transaction::ImdbPoint => "imdb_point",
+            Transaction::ImdbTitle => "imdb_title",
+            Transaction::ImdbPerson => "imdb_person",
+            Transaction::ImdbBest => "imdb_best",
+            Transaction::ImdbPrefix => "imdb_prefix",
+            Transaction::ImdbQuery(n) => queries::ALL[n].name,
             Transaction::InsertBook => "insert_book",
             Transaction::ReadBook => "read_book",
         }
@@ -112,34 +141,41 @@ impl Transaction {
             Transaction::Tpcb => &["pgbench_accounts", "pgbench_tellers", "pgbench_branches", "pgbench_history"],
             Transaction::SimpleUpdate => &["pgbench_accounts", "pgbench_history"],
             Transaction::InsertBook => &["books"],
-            Transaction::SelectOnly | Transaction::ReadBook => &[],
+            _ => &[],
         }
+    }
+
+    /// Whether it is on pgbench's tables.
+    pub fn is_pgbenchs(self) -> bool {
+        matches!(self, Transaction::Tpcb | Transaction::SimpleUpdate | Transaction::SelectOnly)
+    }
+
+    /// Whether it is on books.
+    pub fn is_of_books(self) -> bool {
+        matches!(self, Transaction::InsertBook | Transaction::ReadBook)
     }
 }
 
 impl Mix {
-    /// The scale of pgbench's tables that it needs, if it needs them.
+    /// The scale of pgbench's tables that it needs, if it needs any.
     pub fn scale(&self) -> Option<u32> {
-        match self.range() {
-            Range::Scale(scale) => Some(scale),
-            Range::Books(_) => None,
+        match self {
+            Mix::Tpcb(one) | Mix::SimpleUpdate(one) | Mix::SelectOnly(one) => Some(one.scale),
+            Mix::Weighted(several) => several.of.keys().any(|what| what.is_pgbenchs()).then_some(several.scale),
+            _ => None,
         }
+    }
+
+    /// Whether it needs IMDb's tables.
+    pub fn needs_imdb(&self) -> bool {
+        self.transactions().iter().any(|(what, _)| !what.is_pgbenchs() && !what.is_of_books())
     }
 
     /// How many books it needs, if it is about books.
     pub fn books(&self) -> Option<u32> {
-        match self.range() {
-            Range::Scale(_) => None,
-            Range::Books(books) => Some(books),
-        }
-    }
-
-    /// What its draws range over.
-    pub fn range(&self) -> Range {
         match self {
-            Mix::Tpcb(one) | Mix::SimpleUpdate(one) | Mix::SelectOnly(one) => Range::Scale(one.scale),
-            Mix::Weighted(several) => Range::Scale(several.scale),
-            Mix::Books(books) => Range::Books(books.books),
+            Mix::Books(books) => Some(books.books),
+            _ => None,
         }
     }
 
@@ -152,12 +188,24 @@ impl Mix {
         tables
     }
 
+    /// Whether its transactions come in turn, and not by chance.
+    pub fn in_turn(&self) -> bool {
+        matches!(self, Mix::ImdbQueries(_))
+    }
+
     /// Its transactions with their weights.
     pub fn transactions(&self) -> Vec<(Transaction, u32)> {
+        let one = |what| vec![(what, 1)];
         match self {
-            Mix::Tpcb(_) => vec![(Transaction::Tpcb, 1)],
-            Mix::SimpleUpdate(_) => vec![(Transaction::SimpleUpdate, 1)],
-            Mix::SelectOnly(_) => vec![(Transaction::SelectOnly, 1)],
+            Mix::Tpcb(_) => one(Transaction::Tpcb),
+            Mix::SimpleUpdate(_) => one(Transaction::SimpleUpdate),
+            Mix::SelectOnly(_) => one(Transaction::SelectOnly),
+            Mix::ImdbPoint(_) => one(Transaction::ImdbPoint),
+            Mix::ImdbTitle(_) => one(Transaction::ImdbTitle),
+            Mix::ImdbPerson(_) => one(Transaction::ImdbPerson),
+            Mix::ImdbBest(_) => one(Transaction::ImdbBest),
+            Mix::ImdbPrefix(_) => one(Transaction::ImdbPrefix),
+            Mix::ImdbQueries(_) => (0..queries::ALL.len()).map(|n| (Transaction::ImdbQuery(n), 1)).collect(),
             Mix::Weighted(several) => several.of.iter().map(|(what, weight)| (*what, *weight)).collect(),
             Mix::Books(books) => {
                 let both = [(Transaction::InsertBook, books.inserts), (Transaction::ReadBook, books.reads)];

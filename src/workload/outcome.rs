@@ -1,6 +1,7 @@
 //! What a load ends with: summary values by phase, its account, throughput in fine bins.
 
 use super::mix::Transaction;
+use super::queries::Answer;
 use super::tally::{BIN, Latencies, Tally};
 use crate::base::histogram::Histogram;
 use crate::metric::Value;
@@ -108,6 +109,7 @@ impl Outcome {
             }
         }
         values.extend(counts(load, &total));
+        values.extend(answers(load, transactions, &total));
         let account = Account {
             started: total.started,
             done: total.done(),
@@ -134,6 +136,20 @@ fn counts(load: &str, tally: &Tally) -> Vec<Value> {
             .iter()
             .map(|(cause, count)| Value::new("load.errors", *count as f64).subject(format!("{load}/{cause}"))),
     );
+    values
+}
+
+/// What queries came to, and how many came to something else than they should.
+fn answers(load: &str, transactions: &[Transaction], tally: &Tally) -> Vec<Value> {
+    if !transactions.iter().any(|what| matches!(what, Transaction::ImdbQuery(_))) {
+        return Vec::new();
+    }
+    let mut values = vec![Value::new("load.wrong", tally.wrong() as f64).subject(load)];
+    for (index, Answer(rows, sum)) in &tally.answers {
+        let subject = || format!("{load}/{}", transactions[*index].name());
+        values.push(Value::new("load.answer.rows", *rows as f64).subject(subject()));
+        values.push(Value::new("load.answer.sum", *sum as f64).subject(subject()));
+    }
     values
 }
 

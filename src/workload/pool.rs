@@ -5,14 +5,14 @@ use super::desk::Desk;
 use super::tally::Cause;
 use super::transaction::{Draw, Step, Variable, types};
 use crate::pg::connect::open;
-use crate::pg::wire::SqlState;
+use crate::pg::wire::{Param, SqlState};
 use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::task::JoinHandle;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 
 /// The pool of one load.
@@ -39,7 +39,7 @@ impl Shared {
             .max_size(size as usize)
             .build()?;
         let steps = route.transactions.iter().map(|what| {
-            let step = |step: &Step| PooledStep { sql: step.sql, of: step.of, types: types(step, route.range) };
+            let step = |step: &Step| PooledStep { sql: step.sql, of: step.of, types: types(step, route.space.scale) };
             what.steps().iter().map(step).collect()
         });
         Ok(Arc::new(Shared { pool, steps: steps.collect() }))
@@ -159,7 +159,7 @@ impl Pooled {
     pub(super) async fn run(
         &mut self,
         transaction: usize,
-        draw: &Draw,
+        draw: &Draw<'_>,
         deadline: Option<Instant>,
     ) -> Result<(), Cause> {
         let Some(object) = self.held.take() else { return Err(Cause::SqlState(SqlState(*b"08003"))) };
@@ -181,7 +181,7 @@ impl Pooled {
 }
 
 /// The flag says whether the connection is usable after the failure.
-async fn attempt(object: &Object, steps: &[PooledStep], draw: &Draw) -> Result<(), (Cause, bool)> {
+async fn attempt(object: &Object, steps: &[PooledStep], draw: &Draw<'_>) -> Result<(), (Cause, bool)> {
     match statements(object, steps, draw).await {
         Ok(()) => Ok(()),
         Err(error) => {
@@ -195,10 +195,11 @@ async fn attempt(object: &Object, steps: &[PooledStep], draw: &Draw) -> Result<(
     }
 }
 
-async fn statements(object: &Object, steps: &[PooledStep], draw: &Draw) -> Result<(), tokio_postgres::Error> {
+async fn statements(object: &Object, steps: &[PooledStep], draw: &Draw<'_>) -> Result<(), tokio_postgres::Error> {
     for step in steps {
         let statement = object.prepare_typed_cached(step.sql, &step.types).await?;
-        let params: Vec<_> = step.of.iter().map(|of| draw.value(*of)).collect();
+        let values: Vec<Param<'_>> = step.of.iter().map(|of| draw.param(*of)).collect();
+        let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
         object.execute(&statement, &params).await?;
     }
     Ok(())

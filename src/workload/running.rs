@@ -5,6 +5,7 @@ use super::connection::{Route, To};
 use super::desk::Counters;
 use super::outcome::{Outcome, Stretch, Throughput};
 use super::pool::Shared;
+use super::space::{Imdb, Space};
 use super::worker::{Ends, Plan};
 use super::{Load, mix::Transaction};
 use crate::base::clock::Clock;
@@ -109,13 +110,21 @@ pub struct Running {
 impl Running {
     /// Connects all clients of the load and lets them begin together. An error leaves nothing running.
     pub async fn start(load: &Load, setup: Setup) -> Result<Running, LoadError> {
+        Running::start_on(load, setup, None).await
+    }
+
+    /// The same, for transactions on IMDb's tables, with the keys that these have.
+    pub async fn start_on(load: &Load, setup: Setup, imdb: Option<Arc<Imdb>>) -> Result<Running, LoadError> {
+        if imdb.is_none() && load.mix.needs_imdb() {
+            return Err(LoadError::Nothing("no tables of IMDb to read from"));
+        }
         if load.clients == 0 {
             return Err(LoadError::Nothing("no clients"));
         }
         let log = IntervalLog::create(&setup.log, setup.clock.at(Duration::ZERO), &format!("load {}", setup.name))
             .map_err(LoadError::Log)?;
         let transactions: Vec<Transaction> = load.mix.transactions().into_iter().map(|(what, _)| what).collect();
-        let (route, pool) = route(load, &setup, &transactions)?;
+        let (route, pool) = route(load, &setup, &transactions, imdb)?;
         // So that two loads of one trial draw differently (FNV-1a over the name).
         let mix = |seed: u64, byte| (seed ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
         let seed = setup.name.bytes().fold(setup.seed, mix);
@@ -215,6 +224,7 @@ fn route(
     load: &Load,
     setup: &Setup,
     transactions: &[Transaction],
+    imdb: Option<Arc<Imdb>>,
 ) -> Result<(Arc<Route>, Option<Arc<Shared>>), LoadError> {
     let (Target::Writable(hosts) | Target::Nodes(hosts)) = &setup.target;
     if hosts.is_empty() {
@@ -224,8 +234,9 @@ fn route(
         Target::Writable(hosts) => To::Writable(Finder::new(hosts.clone(), setup.login.clone(), ASK)),
         Target::Nodes(hosts) => To::Nodes(hosts.clone()),
     };
-    let range = load.mix.range();
-    let route = Arc::new(Route { to, login: setup.login.clone(), transactions: transactions.to_vec(), range });
+    // A mix without pgbench's transactions draws none of its numbers.
+    let space = Space { scale: load.mix.scale().unwrap_or(1), books: load.mix.books().unwrap_or_default(), imdb };
+    let route = Arc::new(Route { to, login: setup.login.clone(), transactions: transactions.to_vec(), space });
     let pool = load.pool.map(|size| Shared::new(&route, size)).transpose().map_err(LoadError::Build)?;
     Ok((route, pool))
 }

@@ -1,5 +1,7 @@
 //! What is counted: by each thread for an interval, then merged over threads, phases, the whole load.
 
+use super::mix::Transaction;
+use super::queries::Answer;
 use crate::base::histogram::Histogram;
 use crate::pg::wire::SqlState;
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ pub enum Cause {
     SqlState(SqlState),
     /// The load's `timeout` passed; its connection was dropped.
     Timeout,
+    /// A query came to something else than is known of its data.
+    WrongAnswer(Transaction),
 }
 
 impl fmt::Display for Cause {
@@ -20,6 +24,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::SqlState(state) => state.fmt(f),
             Cause::Timeout => f.write_str("timeout"),
+            Cause::WrongAnswer(what) => write!(f, "wrong_answer/{}", what.name()),
         }
     }
 }
@@ -55,6 +60,8 @@ pub(super) struct Tally {
     pub(super) late: Histogram,
     /// Failed transactions.
     pub(super) errors: BTreeMap<Cause, u64>,
+    /// What queries came to, by their place in the mix.
+    pub(super) answers: BTreeMap<usize, Answer>,
     /// Transactions that became due (open loop) or were begun (closed loop).
     pub(super) started: u64,
     /// Of these, the ones that neither completed nor failed before the load ended.
@@ -75,6 +82,7 @@ impl Tally {
             pool_wait: Histogram::default(),
             late: Histogram::default(),
             errors: BTreeMap::new(),
+            answers: BTreeMap::new(),
             started: 0,
             unfinished: 0,
             reconnects: 0,
@@ -93,6 +101,7 @@ impl Tally {
         for (cause, count) in &other.errors {
             *self.errors.entry(*cause).or_default() += count;
         }
+        self.answers.extend(&other.answers);
         self.started += other.started;
         self.unfinished += other.unfinished;
         self.reconnects += other.reconnects;
@@ -103,6 +112,12 @@ impl Tally {
     /// Completed transactions.
     pub(super) fn done(&self) -> u64 {
         self.latencies.iter().map(|of| of.response.count()).sum()
+    }
+
+    /// Of these, the ones that came to something else than they should.
+    pub(super) fn wrong(&self) -> u64 {
+        let wrong = |(cause, count): (&Cause, &u64)| matches!(cause, Cause::WrongAnswer(_)).then_some(*count);
+        self.errors.iter().filter_map(wrong).sum()
     }
 
     /// Failed transactions.

@@ -1,20 +1,35 @@
-//! pgbench's built-in transactions, statement for statement and draw for draw, so that figures compare line for line
-//! (`src/bin/pgbench/pgbench.c`, `builtin_script`); and those on books.
+//! Transactions as statements with variables. pgbench's built-in ones are so statement for statement and draw for draw, so
+//! that figures compare line for line (`src/bin/pgbench/pgbench.c`, `builtin_script`).
 
-use super::mix::{Range, Transaction};
+use super::imdb;
+use super::mix::Transaction;
+use super::queries::{self, Answer};
+use super::space::{ImdbDraw, Space};
 use crate::pg::books::INSERT;
 use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 use crate::pg::wire::{Param, Statement, Wire, WireError};
 use rand::{Rng, RngExt};
-use tokio_postgres::types::{ToSql, Type};
+use std::slice;
+use tokio_postgres::types::Type;
 
-/// A variable of pgbench's scripts, or one of books.
+/// A variable of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Variable {
+    /// Of pgbench's scripts.
     Aid,
     Bid,
     Tid,
     Delta,
+    /// Keys of IMDb's tables.
+    Title,
+    Person,
+    /// What a title begins with, and the least text beyond.
+    From,
+    Beyond,
+    /// A genre, and a year in which it occurs.
+    Genre,
+    Year,
+    /// A book that is there, and the number of which a new one is made.
     Book,
     Number,
 }
@@ -59,21 +74,39 @@ impl Transaction {
             }
             Transaction::SimpleUpdate => &[BEGIN, UPDATE_ACCOUNT, SELECT_ACCOUNT, INSERT_HISTORY, END],
             Transaction::SelectOnly => &[SELECT_ACCOUNT],
+            Transaction::ImdbPoint => &[imdb::POINT],
+            Transaction::ImdbTitle => &[imdb::TITLE],
+            Transaction::ImdbPerson => &[imdb::PERSON],
+            Transaction::ImdbBest => &[imdb::BEST],
+            Transaction::ImdbPrefix => &[imdb::PREFIX],
+            Transaction::ImdbQuery(n) => slice::from_ref(&queries::ALL[n].step),
             Transaction::InsertBook => &[INSERT_BOOK],
             Transaction::ReadBook => &[READ_BOOK],
         }
     }
 }
 
-/// The variables of one transaction: pgbench's, drawn as pgbench draws them, or those of books; the others are 0.
+/// The variables of one transaction.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Draw {
+pub(super) enum Draw<'s> {
+    /// On pgbench's tables.
+    Pgbench(Pgbench),
+    /// On IMDb's.
+    Imdb(ImdbDraw<'s>),
+    /// On books.
+    Book(i64),
+    NewBook(i32),
+    /// None.
+    Nothing,
+}
+
+/// The variables of one of pgbench's transactions, drawn as it draws them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pgbench {
     aid: Account,
     bid: i32,
     tid: i32,
     delta: i32,
-    book: i64,
-    number: i32,
 }
 
 /// An account number in the width of its column.
@@ -83,61 +116,69 @@ enum Account {
     Int8(i64),
 }
 
-impl Draw {
-    /// Uniform: account 1 to 100,000 × scale, branch 1 to scale, teller 1 to 10 × scale, delta −5000 to 5000; a book
-    /// among those of the start, and any number for a new one.
+impl Pgbench {
+    /// Uniform: account 1 to 100,000 × scale, branch 1 to scale, teller 1 to 10 × scale, delta −5000 to 5000.
     #[inline]
-    pub(super) fn new(rng: &mut impl Rng, range: Range) -> Draw {
-        let scale = match range {
-            Range::Scale(scale) => scale,
-            Range::Books(books) => {
-                let book = rng.random_range(1..=i64::from(books.max(1)));
-                let number = rng.random_range(0..=i32::MAX);
-                return Draw { aid: Account::Int4(0), bid: 0, tid: 0, delta: 0, book, number };
-            }
-        };
+    pub(super) fn new(rng: &mut impl Rng, scale: u32) -> Pgbench {
         let aid = rng.random_range(1..=ACCOUNTS * i64::from(scale));
         let aid = if scale < BIGINT_SCALE { Account::Int4(aid as i32) } else { Account::Int8(aid) };
         // Branches and tellers are `int` at every scale; pgbench's largest (21474) keeps them inside.
         let bid = rng.random_range(1..=BRANCHES * i64::from(scale)) as i32;
         let tid = rng.random_range(1..=TELLERS * i64::from(scale)) as i32;
-        Draw { aid, bid, tid, delta: rng.random_range(-5000..=5000), book: 0, number: 0 }
+        Pgbench { aid, bid, tid, delta: rng.random_range(-5000..=5000) }
     }
+}
 
+impl<'s> Draw<'s> {
+    /// Draws what `what` needs.
     #[inline]
-    fn param(&self, variable: Variable) -> Param<'static> {
-        match (variable, self.aid) {
-            (Variable::Aid, Account::Int4(aid)) => Param::Int4(aid),
-            (Variable::Aid, Account::Int8(aid)) => Param::Int8(aid),
-            (Variable::Bid, _) => Param::Int4(self.bid),
-            (Variable::Tid, _) => Param::Int4(self.tid),
-            (Variable::Delta, _) => Param::Int4(self.delta),
-            (Variable::Book, _) => Param::Int8(self.book),
-            (Variable::Number, _) => Param::Int4(self.number),
+    pub(super) fn new(rng: &mut impl Rng, what: Transaction, space: &'s Space) -> Draw<'s> {
+        match (what, &space.imdb) {
+            (Transaction::Tpcb | Transaction::SimpleUpdate | Transaction::SelectOnly, _) => {
+                Draw::Pgbench(Pgbench::new(rng, space.scale))
+            }
+            (Transaction::ReadBook, _) => Draw::Book(rng.random_range(1..=i64::from(space.books.max(1)))),
+            (Transaction::InsertBook, _) => Draw::NewBook(rng.random_range(0..=i32::MAX)),
+            (Transaction::ImdbQuery(_), _) | (_, None) => Draw::Nothing,
+            (_, Some(imdb)) => Draw::Imdb(imdb.draw(rng)),
         }
     }
 
-    /// The same for `tokio-postgres`.
-    pub(super) fn value(&self, variable: Variable) -> &(dyn ToSql + Sync) {
-        match (variable, &self.aid) {
-            (Variable::Aid, Account::Int4(aid)) => aid,
-            (Variable::Aid, Account::Int8(aid)) => aid,
-            (Variable::Bid, _) => &self.bid,
-            (Variable::Tid, _) => &self.tid,
-            (Variable::Delta, _) => &self.delta,
-            (Variable::Book, _) => &self.book,
-            (Variable::Number, _) => &self.number,
+    /// A variable's value. What a transaction has no value of is the number 0, which the server refuses as a text.
+    #[inline]
+    pub(super) fn param(&self, variable: Variable) -> Param<'_> {
+        match (self, variable) {
+            (Draw::Pgbench(draw), Variable::Aid) => match draw.aid {
+                Account::Int4(aid) => Param::Int4(aid),
+                Account::Int8(aid) => Param::Int8(aid),
+            },
+            (Draw::Pgbench(draw), Variable::Bid) => Param::Int4(draw.bid),
+            (Draw::Pgbench(draw), Variable::Tid) => Param::Int4(draw.tid),
+            (Draw::Pgbench(draw), Variable::Delta) => Param::Int4(draw.delta),
+            (Draw::Imdb(draw), Variable::Title) => Param::Text(draw.title.as_str()),
+            (Draw::Imdb(draw), Variable::Person) => Param::Text(draw.person.as_str()),
+            (Draw::Imdb(draw), Variable::From) => Param::Text(&draw.beginning.0),
+            (Draw::Imdb(draw), Variable::Beyond) => Param::Text(&draw.beginning.1),
+            (Draw::Imdb(draw), Variable::Genre) => Param::Text(&draw.genre.0),
+            (Draw::Imdb(draw), Variable::Year) => Param::Int4(draw.genre.1),
+            (Draw::Book(book), Variable::Book) => Param::Int8(*book),
+            (Draw::NewBook(number), Variable::Number) => Param::Int4(*number),
+            _ => Param::Int4(0),
         }
     }
 }
 
-/// The types that a step's parameters have in this range.
-pub(super) fn types(step: &Step, range: Range) -> Vec<Type> {
-    let one = |of: &Variable| match (of, range) {
-        (Variable::Aid, Range::Scale(BIGINT_SCALE..)) | (Variable::Book, _) => Type::INT8,
-        _ => Type::INT4,
+/// The types that a step's parameters have at pgbench's `scale`.
+pub(super) fn types(step: &Step, scale: u32) -> Vec<Type> {
+    let of = |variable: &Variable| match variable {
+        Variable::Aid if scale >= BIGINT_SCALE => Type::INT8,
+        Variable::Book => Type::INT8,
+        Variable::Aid | Variable::Bid | Variable::Tid | Variable::Delta | Variable::Year | Variable::Number => {
+            Type::INT4
+        }
+        Variable::Title | Variable::Person | Variable::From | Variable::Beyond | Variable::Genre => Type::TEXT,
     };
-    step.of.iter().map(one).collect()
+    step.of.iter().map(of).collect()
 }
 
 /// A transaction's statements prepared on one connection.
@@ -147,52 +188,64 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) async fn on(wire: &mut Wire, what: Transaction, range: Range) -> Result<Prepared, WireError> {
+    pub(super) async fn on(wire: &mut Wire, what: Transaction, scale: u32) -> Result<Prepared, WireError> {
         let mut statements = Vec::new();
         for step in what.steps() {
-            statements.push((wire.prepare(step.sql, &types(step, range)).await?, step.of));
+            statements.push((wire.prepare(step.sql, &types(step, scale)).await?, step.of));
         }
         Ok(Prepared { statements })
     }
 
-    /// Runs them, one round trip each, as `pgbench -M prepared` does.
+    /// Runs them, one round trip each, as `pgbench -M prepared` does. What the last one came to, if that was a row of two
+    /// `bigint`s.
     #[inline]
-    pub(super) async fn run(&self, wire: &mut Wire, draw: &Draw) -> Result<(), WireError> {
+    pub(super) async fn run(&self, wire: &mut Wire, draw: &Draw<'_>) -> Result<Option<Answer>, WireError> {
+        let mut answer = None;
         for (statement, of) in &self.statements {
             let mut params = [Param::Int4(0); 4];
             for (param, variable) in params.iter_mut().zip(*of) {
                 *param = draw.param(*variable);
             }
-            wire.execute(statement, &params[..of.len()]).await?;
+            answer = wire.execute(statement, &params[..of.len()]).await?.pair;
         }
-        Ok(())
+        Ok(answer.map(|(rows, sum)| Answer(rows, sum)))
     }
 }
 
-/// Chooses transactions by their weights.
+/// Chooses transactions.
 #[derive(Clone, Debug)]
-pub(super) struct Chooser {
-    /// Running sums of the weights.
-    sums: Vec<u32>,
+pub(super) enum Chooser {
+    /// By chance: running sums of the weights.
+    Weighted(Vec<u32>),
+    /// One after the other: the next, of how many.
+    InTurn(usize, usize),
 }
 
 impl Chooser {
+    /// By their weights.
     pub(super) fn new(weights: impl IntoIterator<Item = u32>) -> Chooser {
         let sum = |sum: &mut u32, weight| {
             *sum += weight;
             Some(*sum)
         };
-        Chooser { sums: weights.into_iter().scan(0, sum).collect() }
+        Chooser::Weighted(weights.into_iter().scan(0, sum).collect())
     }
 
     /// The index of the next one; like pgbench, it draws nothing when there is no choice.
     #[inline]
-    pub(super) fn choose(&self, rng: &mut impl Rng) -> usize {
-        match self.sums.as_slice() {
-            [_] => 0,
-            sums => {
-                let point = rng.random_range(0..sums[sums.len() - 1]);
-                sums.partition_point(|sum| *sum <= point)
+    pub(super) fn choose(&mut self, rng: &mut impl Rng) -> usize {
+        match self {
+            Chooser::Weighted(sums) => match sums.as_slice() {
+                [_] => 0,
+                sums => {
+                    let point = rng.random_range(0..sums[sums.len() - 1]);
+                    sums.partition_point(|sum| *sum <= point)
+                }
+            },
+            Chooser::InTurn(next, of) => {
+                let chosen = *next;
+                *next = (chosen + 1) % *of;
+                chosen
             }
         }
     }
@@ -209,7 +262,7 @@ mod tests {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
         let (mut bids, mut tids, mut deltas, mut low, mut high) = ([0; 3], [0; 21], [0; 10_001], 0, 0);
         for _ in 0..200_000 {
-            let draw = Draw::new(&mut rng, Range::Scale(2));
+            let draw = Pgbench::new(&mut rng, 2);
             let Account::Int4(aid) = draw.aid else { panic!("bigint at scale 2") };
             assert!((1..=200_000).contains(&aid));
             low += usize::from(aid <= 1000);
@@ -228,15 +281,15 @@ mod tests {
     #[test]
     fn accounts_are_bigint_from_pgbenchs_threshold_on() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-        assert!(matches!(Draw::new(&mut rng, Range::Scale(BIGINT_SCALE)).aid, Account::Int8(_)));
-        assert_eq!(types(&UPDATE_ACCOUNT, Range::Scale(BIGINT_SCALE)), [Type::INT4, Type::INT8]);
-        assert_eq!(types(&UPDATE_ACCOUNT, Range::Scale(1)), [Type::INT4, Type::INT4]);
+        assert!(matches!(Pgbench::new(&mut rng, BIGINT_SCALE).aid, Account::Int8(_)));
+        assert_eq!(types(&UPDATE_ACCOUNT, BIGINT_SCALE), [Type::INT4, Type::INT8]);
+        assert_eq!(types(&UPDATE_ACCOUNT, 1), [Type::INT4, Type::INT4]);
     }
 
     #[test]
     fn weights_are_kept_and_zero_never_comes() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
-        let chooser = Chooser::new([3, 0, 1]);
+        let mut chooser = Chooser::new([3, 0, 1]);
         let mut seen = [0; 3];
         for _ in 0..40_000 {
             seen[chooser.choose(&mut rng)] += 1;
@@ -244,13 +297,15 @@ mod tests {
         assert_eq!(seen[1], 0);
         assert!((29_000..31_000).contains(&seen[0]), "{seen:?}");
         assert_eq!(Chooser::new([5]).choose(&mut rng), 0);
+        let mut turn = Chooser::InTurn(1, 3);
+        assert_eq!([0; 4].map(|_| turn.choose(&mut rng)), [1, 2, 0, 1]);
     }
 
     #[test]
     fn the_same_seed_gives_the_same_draws() {
         let draws = |seed| {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            (0..50).map(|_| format!("{:?}", Draw::new(&mut rng, Range::Scale(10)))).collect::<Vec<_>>()
+            (0..50).map(|_| format!("{:?}", Pgbench::new(&mut rng, 10))).collect::<Vec<_>>()
         };
         assert_eq!(draws(3), draws(3));
         assert_ne!(draws(3), draws(4));

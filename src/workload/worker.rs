@@ -176,12 +176,21 @@ impl Plan {
     fn client(&self, index: u32, line: Line, desk: Rc<Desk>) -> Client {
         // Spread by the golden ratio, so that neighbouring clients' seeds differ in most bits.
         let seed = self.seed ^ (u64::from(index) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let transactions = self.load.mix.transactions();
+        let chooser = match self.load.mix.in_turn() {
+            // Each client begins elsewhere, so that they do not go side by side.
+            true => {
+                let apart = index as usize * transactions.len() / self.load.clients as usize;
+                Chooser::InTurn(apart, transactions.len())
+            }
+            false => Chooser::new(transactions.into_iter().map(|(_, weight)| weight)),
+        };
         Client {
             desk,
             line,
-            chooser: Chooser::new(self.load.mix.transactions().into_iter().map(|(_, weight)| weight)),
+            chooser,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
-            range: self.route.range,
+            route: self.route.clone(),
             timeout: self.load.timeout.map(|time| *time),
         }
     }

@@ -1,5 +1,6 @@
 //! The integration tests, one binary. `live` needs a real PostgreSQL.
 
+mod compose;
 mod errors;
 mod layers;
 mod live;

@@ -4,6 +4,7 @@ use super::make::{Made, Wish, make};
 use super::{shelf, wait_for};
 use crate::base::mask::mask;
 use crate::base::units::{Size, Time};
+use crate::base::user::User;
 use crate::cli::Usage;
 use crate::clone::card::From;
 use crate::clone::{Method, Mode, Precooked, Prepared, Protect, Recipe, Recovery, Resetwal};
@@ -62,9 +63,13 @@ pub struct Create {
     /// Roll back the prepared transactions that come with it, which hold their locks
     #[arg(long)]
     rollback_prepared: bool,
-    /// What must be left free on the file system
+    /// What must be left free on the file system when it is made. Nobody watches what it writes later: a source that
+    /// shares its file system with clones finds that full when they fill it. On ZFS, limit them with --quota
     #[arg(long, value_name = "SIZE", default_value = "128MB")]
     reserve: Size,
+    /// What it may have of its own, on ZFS; then its server alone finds the disk full. Default: all there is
+    #[arg(long, value_name = "SIZE")]
+    quota: Option<Size>,
     /// Directory of PostgreSQL's programs, instead of looking for those of the server's version
     #[arg(long, value_name = "DIR")]
     postgres: Option<PathBuf>,
@@ -74,6 +79,10 @@ pub struct Create {
     /// Let its container use the network of the engine's host, instead of a network of its own
     #[arg(long, requires = "image")]
     host_network: bool,
+    /// Let nothing be passed on from its container's network: foreign data wrappers and dblink reach nobody then but what
+    /// of this machine itself listens on more than the loopback
+    #[arg(long, requires = "image", conflicts_with = "host_network")]
+    no_egress: bool,
     /// How long its server may take to start
     #[arg(long, value_name = "TIME", default_value_t = Time::s(600))]
     start_limit: Time,
@@ -127,6 +136,7 @@ impl Create {
             prepared: if self.rollback_prepared { Prepared::Rollback } else { Prepared::Keep },
             settings,
             reserve: self.reserve,
+            quota: self.quota,
             query: None,
         };
         let (conninfo, had_password) = conninfo::without_password(&self.from)
@@ -142,11 +152,12 @@ impl Create {
             postgres: self.postgres.as_ref().map(absolute).transpose()?,
             image: self.image.clone(),
             host_network: self.host_network,
+            no_egress: self.no_egress,
             start_limit: self.start_limit,
         };
         Ok(Wish {
             name: self.name.clone().unwrap_or_else(|| shelf.free_name()),
-            owner: self.owner.clone().unwrap_or_else(super::make::user_name),
+            owner: self.owner.clone().unwrap_or_else(User::own_name),
             expires: self.expires,
             conninfo: self.from.clone(),
             from,

@@ -3,6 +3,7 @@
 use super::{remove, shelf};
 use crate::cli::Usage;
 use crate::clone::shelf::Item;
+use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 /// End clones and remove all of them. What is half made is removed, too; nothing that lacks our mark ever is.
 #[derive(Debug, Args)]
 pub struct Destroy {
-    /// The clones
+    /// The clones; of one that is not known here, its dataset, as `list` says it
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Those whose time is over
@@ -40,10 +41,18 @@ impl Destroy {
         }
         let shelf = shelf()?;
         let (all, now) = (shelf.all()?, Timestamp::now());
-        for name in &self.names {
+        // No clone's name has a slash in it, and every dataset's has one.
+        let (datasets, names): (Vec<_>, Vec<_>) = self.names.iter().partition(|name| name.contains('/'));
+        for name in names {
             if !all.iter().any(|item| item.card.name == *name) {
                 shelf.get(name)?;
             }
+        }
+        let strays = if datasets.is_empty() { Vec::new() } else { shelf.strays(&all)? };
+        let mut stray = Vec::new();
+        for dataset in datasets {
+            let found = strays.iter().find(|stray| stray.told.dataset == *dataset);
+            stray.push(found.with_context(|| format!("there is no clone in a dataset {dataset} that nobody knows"))?);
         }
         let wanted = |item: &&Item| self.names.contains(&item.card.name) || (self.expired && item.is_expired(now));
         let mut items: Vec<&Item> = all.iter().filter(wanted).collect();
@@ -57,6 +66,13 @@ impl Destroy {
                 Err(error) => Destroyed { name, removed: Vec::new(), error: Some(format!("{error:#}")) },
             });
         }
+        destroyed.extend(stray.into_iter().map(|stray| {
+            let (name, dataset) = (stray.told.name.clone(), stray.told.dataset.clone());
+            match stray.remove() {
+                Ok(()) => Destroyed { name, removed: vec![format!("dataset {dataset}")], error: None },
+                Err(error) => Destroyed { name, removed: Vec::new(), error: Some(format!("{dataset}: {error}")) },
+            }
+        }));
         let mut out = std::io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&destroyed)?)?;

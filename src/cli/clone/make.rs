@@ -17,6 +17,7 @@ use crate::pg::conninfo::{self, Environment};
 use crate::pg::programs::Installed;
 use crate::pg::version::Major;
 use crate::pg::{Host, Login, conf};
+use crate::snapshot::label::Label;
 use anyhow::{Context, bail};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -39,12 +40,6 @@ pub(super) struct Wish {
 pub(super) struct Made {
     pub card: Card,
     pub ready: Ready,
-}
-
-/// The name of the user who runs this.
-pub(super) fn user_name() -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-    user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name)
 }
 
 /// Makes it and lets it stay. `port`: the one that it had before. When that fails, nothing of it is left.
@@ -186,6 +181,7 @@ async fn with_inventory(
         reach: Reach::Socket,
         port,
         dbname: Some(dbname),
+        label: Label { owner: card.owner.clone(), expires: card.expires_at().map(|at| at.to_string()) },
     };
     let ready = match base {
         true => cooked(&place, &source, card, order).await?,
@@ -240,7 +236,11 @@ async fn place(
     let make = match &from.image {
         None => Make::Process(installed.choose(Some(major))?.clone()),
         Some(image) => {
-            let network = if from.host_network { Network::Host } else { Network::Bridge };
+            let network = match (from.host_network, from.no_egress) {
+                (true, _) => Network::Host,
+                (false, true) => Network::Internal,
+                (false, false) => Network::Bridge,
+            };
             let settings = Docker { image: Some(image.clone()), network, ..Docker::default() };
             let dock = Dock::open(&place, &settings).await?;
             let image = dock.image(&settings.reference(major.0), tell).await?;

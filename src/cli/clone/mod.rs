@@ -51,6 +51,7 @@ fn remove(shelf: &Shelf, item: &Item) -> anyhow::Result<Vec<String>> {
     if item.state == State::Making {
         bail!("clone `{name}` is being made, by process {}\nhint: end that first", item.card.maker.pid);
     }
+    wait_for(async { Ok(item.say_destroying().await?) }).with_context(|| format!("clone `{name}`"))?;
     let undone = item.remove().with_context(|| format!("clone `{name}`"))?;
     if !undone.errors.is_empty() {
         let hint = "end what uses it, or destroy the clones that were made of it, then try again";

@@ -106,6 +106,9 @@ pub enum DockError {
         /// How the engine is reached.
         engine: String,
     },
+    /// Ways out are cut on this machine alone.
+    #[error("the engine is another machine's, where servers use that machine's own network: `internal` cannot be had")]
+    NoInternal,
     /// A program failed that makes a data directory, or works on one.
     #[error("`{program}` in a container of `{image}` exited with status {status}:\n{said}{}", of_initdb(said))]
     Program {
@@ -142,7 +145,9 @@ impl Dock {
         let passwd = place.dir().join("passwd");
         write_passwd(place, &passwd).map_err(|source| DockError::Io { path: passwd.clone(), source })?;
         let lan = match settings.network {
-            Network::Bridge if remote.is_none() => Some(Lan::create(&engine, &place.setup.run).await?),
+            Network::Internal if remote.is_some() => return Err(DockError::NoInternal),
+            Network::Bridge if remote.is_none() => Some(Lan::create(&engine, &place.setup.run, false).await?),
+            Network::Internal => Some(Lan::create(&engine, &place.setup.run, true).await?),
             Network::Bridge | Network::Host => None,
         };
         Ok(Arc::new(Dock {
@@ -168,7 +173,16 @@ impl Dock {
             (Some((own, _)), Some(host)) => {
                 Ok(*own == address(engine, settings.address.as_deref().unwrap_or(host)).await?)
             }
-            _ => Ok(self.lan.is_some() == (settings.network == Network::Bridge)),
+            _ => Ok(self.network() == settings.network),
+        }
+    }
+
+    /// How its servers are reached, on this machine's engine.
+    fn network(&self) -> Network {
+        match &self.lan {
+            Some(lan) if lan.internal => Network::Internal,
+            Some(_) => Network::Bridge,
+            None => Network::Host,
         }
     }
 

@@ -63,6 +63,10 @@ pub enum Network {
     Bridge,
     /// The network of the engine's host, a port for each node.
     Host,
+    /// A bridge network of the run's own from which nothing is passed on to other machines or networks: for clones, which
+    /// may have ways of their own to other servers. What of this machine itself listens on more than the loopback is
+    /// reached all the same, at the bridge's address.
+    Internal,
 }
 
 /// What a server in a container may use. What is absent is not limited.

@@ -35,6 +35,8 @@ pub struct Lan {
     pub device: String,
     /// The first address of its 256.
     pub subnet: Ipv4Addr,
+    /// No way leads out of it.
+    pub internal: bool,
     free: Mutex<BTreeSet<u8>>,
 }
 
@@ -60,10 +62,11 @@ pub enum LanError {
 }
 
 impl Lan {
-    /// Makes the network of `run` on an address range that neither the engine nor this machine uses.
-    pub async fn create(engine: &Engine, run: &str) -> Result<Lan, LanError> {
+    /// Makes the network of `run` on an address range that neither the engine nor this machine uses; `internal`: one from
+    /// which no way leads out.
+    pub async fn create(engine: &Engine, run: &str, internal: bool) -> Result<Lan, LanError> {
         let mut hasher = DefaultHasher::new();
-        (run, std::process::id()).hash(&mut hasher);
+        (run, std::process::id(), internal).hash(&mut hasher);
         let hash = hasher.finish();
         let taken = taken(engine).await?;
         // Runs that begin at the same time do not try the same one first.
@@ -71,11 +74,12 @@ impl Lan {
         let parts = (0..PARTS).map(|n| POOL + ((first + n) % PARTS) * 256);
         for part in parts.filter(|part| !taken.iter().any(|range| overlaps(*range, *part))) {
             let device = format!("pgbr{:08x}", hash as u32);
-            let made = engine.docker.create_network(request(run, part, &device)).await;
+            let made = engine.docker.create_network(request((run, internal), part, &device)).await;
             match made.map_err(asked("creating a network")) {
                 Ok(made) => {
                     let (engine, subnet) = (engine.clone(), Ipv4Addr::from(part));
-                    return Ok(Lan { engine, id: made.id, device, subnet, free: Mutex::new((FIRST..=LAST).collect()) });
+                    let free = Mutex::new((FIRST..=LAST).collect());
+                    return Ok(Lan { engine, id: made.id, device, subnet, internal, free });
                 }
                 // Somebody took it since, in a place that was not looked at.
                 Err(EngineError::Refused { said, .. }) if said.contains("overlap") || said.contains("conflicts") => {}
@@ -158,7 +162,7 @@ impl Lan {
     }
 }
 
-fn request(run: &str, part: u32, device: &str) -> NetworkCreateRequest {
+fn request((run, internal): (&str, bool), part: u32, device: &str) -> NetworkCreateRequest {
     let config = IpamConfig {
         subnet: Some(format!("{}/24", Ipv4Addr::from(part))),
         gateway: Some(Ipv4Addr::from(part + 1).to_string()),
@@ -166,7 +170,8 @@ fn request(run: &str, part: u32, device: &str) -> NetworkCreateRequest {
     };
     let options = [("com.docker.network.bridge.name".to_owned(), device.to_owned())];
     NetworkCreateRequest {
-        name: format!("pgbench-rs-{run}"),
+        name: format!("pgbench-rs-{run}{}", if internal { "-internal" } else { "" }),
+        internal: Some(internal),
         driver: Some("bridge".to_owned()),
         ipam: Some(Ipam { config: Some(vec![config]), ..Ipam::default() }),
         options: Some(options.into_iter().collect()),

@@ -6,6 +6,7 @@
 mod certificate;
 mod verify;
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -64,6 +65,7 @@ pub struct Tls {
     /// `sslnegotiation=direct`: no question first.
     pub direct: bool,
     client: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    libpq: Vec<(&'static str, OsString)>,
 }
 
 impl fmt::Debug for Tls {
@@ -136,14 +138,14 @@ pub enum TlsError {
 impl Tls {
     /// No encryption.
     pub fn off() -> Tls {
-        Tls { mode: Mode::Disable, direct: false, client: None }
+        Tls { mode: Mode::Disable, direct: false, client: None, libpq: Vec::new() }
     }
 
     /// Reads the files that `options` name.
     pub fn new(options: &TlsOptions) -> Result<Tls, TlsError> {
         let &TlsOptions { mode, direct, .. } = options;
         if mode == Mode::Disable {
-            return Ok(Tls { mode, direct, client: None });
+            return Ok(Tls { mode, direct, client: None, libpq: Vec::new() });
         }
         let name = options.host.clone().filter(|_| mode == Mode::VerifyFull);
         if mode == Mode::VerifyFull && name.is_none() {
@@ -175,7 +177,14 @@ impl Tls {
         config.enable_sni = options.sni && matches!(server, Some(ServerName::DnsName(_)));
         // Names are judged by `Verifier`; this one is for SNI alone.
         let server = server.unwrap_or(ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into()));
-        Ok(Tls { mode, direct, client: Some((Arc::new(config), server)) })
+        Ok(Tls { mode, direct, client: Some((Arc::new(config), server)), libpq: for_libpq(options) })
+    }
+
+    /// The same for a program that uses libpq, as variables of its environment. It reads the files itself, so its user
+    /// must be able to.
+    pub fn environment(&self) -> impl Iterator<Item = (&'static str, &OsStr)> {
+        let mode = std::iter::once(("PGSSLMODE", OsStr::new(self.mode.as_str())));
+        mode.chain(self.libpq.iter().map(|(name, value)| (*name, value.as_os_str())))
     }
 
     /// Encrypts `stream`.
@@ -205,6 +214,27 @@ pub(super) fn in_words(error: &io::Error) -> String {
         None if error.kind() == io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         None => error.to_string(),
     }
+}
+
+/// Beside `sslmode`: files that are there, and the host that the certificate must be for (see `Access` for where it is).
+fn for_libpq(options: &TlsOptions) -> Vec<(&'static str, OsString)> {
+    let there = |path: &Option<PathBuf>| path.as_ref().filter(|path| path.exists()).map(OsString::from);
+    let roots = match &options.roots {
+        Some(RootsFrom::System) => Some("system".into()),
+        Some(RootsFrom::File(path)) => there(&Some(path.clone())),
+        None => None,
+    };
+    let cert = there(&options.cert);
+    let key = cert.as_ref().and_then(|_| there(&options.key));
+    let direct = options.direct.then(|| "direct".into());
+    let named = [
+        ("PGHOST", options.host.as_ref().map(OsString::from)),
+        ("PGSSLROOTCERT", roots),
+        ("PGSSLCERT", cert),
+        ("PGSSLKEY", key),
+        ("PGSSLNEGOTIATION", direct),
+    ];
+    named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// The roots to check against; none: nothing is checked.

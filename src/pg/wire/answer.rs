@@ -111,6 +111,8 @@ pub struct Done {
     pub tag: Tag,
     /// Rows that came back.
     pub rows: u64,
+    /// The last row, if it was two `bigint`s in binary format.
+    pub pair: Option<(i64, i64)>,
     /// Notices and warnings that came on the way.
     pub notices: Notices,
     /// Where the session stands now.
@@ -134,7 +136,10 @@ impl Answer {
         match frame.tag() {
             // DataRow; BindComplete; ParseComplete, CloseComplete, EmptyQueryResponse, NoData, ParameterDescription,
             // RowDescription, ParameterStatus, NotificationResponse.
-            b'D' => self.done.rows += 1,
+            b'D' => {
+                self.done.rows += 1;
+                self.done.pair = pair(frame.body());
+            }
             b'2' | b'1' | b'3' | b'I' | b'n' | b't' | b'T' | b'S' | b'A' => {}
             b'C' => {
                 let text = frame.body().strip_suffix(b"\0").unwrap_or(frame.body());
@@ -168,6 +173,17 @@ impl Answer {
         }
         Ok(false)
     }
+}
+
+/// Two fields of eight bytes each, as DataRow has them: how many, then each with its length.
+#[inline]
+fn pair(row: &[u8]) -> Option<(i64, i64)> {
+    let row: &[u8; 26] = row.try_into().ok()?;
+    let eight = |at: usize| -> Option<i64> {
+        let length = u32::from_be_bytes(row[at..at + 4].try_into().ok()?);
+        (length == 8).then_some(i64::from_be_bytes(row[at + 4..at + 12].try_into().ok()?))
+    };
+    (row[..2] == [0, 2]).then_some((eight(2)?, eight(14)?))
 }
 
 #[cfg(test)]
@@ -204,6 +220,15 @@ mod tests {
         assert_eq!((answer.done.tag.as_str(), answer.done.rows), ("SELECT 1", 1));
         assert_eq!(answer.done.notices.iter().map(|s| s.to_string()).collect::<Vec<_>>(), ["01000"]);
         assert_eq!(answer.done.status, TransactionStatus::Active);
+    }
+
+    #[test]
+    fn a_row_of_two_numbers_is_read() {
+        let row = [&[0, 2, 0, 0, 0, 8][..], &5i64.to_be_bytes(), &[0, 0, 0, 8], &(-7i64).to_be_bytes()].concat();
+        let (answer, _) = answer(&[frame(b'D', &row), frame(b'Z', b"I")].concat()).unwrap();
+        assert_eq!(answer.done.pair, Some((5, -7)));
+        assert_eq!(pair(&row[..25]), None);
+        assert_eq!(pair(&[&[0, 1, 0, 0, 0, 20][..], &[7; 20]].concat()), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Prepared statements as byte templates: one execution is a copy of the head, the parameters, a constant tail.
 
 use bytes::{BufMut, BytesMut};
+use std::error::Error;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 /// A parameter, sent in binary format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,22 @@ pub enum Param<'a> {
     Int8(i64),
     /// `text` and its kin
     Text(&'a str),
+}
+
+impl ToSql for Param<'_> {
+    fn to_sql(&self, of: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Param::Int4(value) => value.to_sql(of, out),
+            Param::Int8(value) => value.to_sql(of, out),
+            Param::Text(value) => value.to_sql(of, out),
+        }
+    }
+
+    fn accepts(of: &Type) -> bool {
+        [Type::INT4, Type::INT8, Type::TEXT].contains(of)
+    }
+
+    to_sql_checked!();
 }
 
 /// A statement prepared on one connection; it means nothing on another one.
@@ -67,7 +85,6 @@ impl Statement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postgres_protocol::IsNull;
     use postgres_protocol::message::frontend;
 
     #[test]
@@ -84,7 +101,7 @@ mod tests {
             values,
             |value, buf| {
                 buf.put_slice(&value);
-                Ok(IsNull::No)
+                Ok(postgres_protocol::IsNull::No)
             },
             [1],
             &mut theirs,

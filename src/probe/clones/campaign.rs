@@ -1,9 +1,12 @@
 //! The rounds of a campaign, from the beginning of its phase to its end.
 
 use super::Campaign;
+use super::guard::{Guard, Low};
 use super::life::{Life, Outcome};
 use super::summary::{self, Summary};
+use super::way::Way;
 use crate::base::clock::Clock;
+use crate::base::user::User;
 use crate::clone::worth::Watermark;
 use crate::clone::{Base, Caller, CloneError, Mode, Order, Reach, Source};
 use crate::cluster::{Cluster, Node};
@@ -11,6 +14,7 @@ use crate::driver::docker::Limits;
 use crate::driver::{Make, Workplace};
 use crate::metric::{Event, Events, Points, Value};
 use crate::pg::find::Finder;
+use crate::snapshot::label::Label;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +74,8 @@ pub struct Running {
 pub struct Ended {
     /// Rows for `summary.csv`.
     pub values: Vec<Value>,
+    /// By which ways its clones came.
+    pub ways: Vec<Way>,
     /// Why the trial is not what was asked for.
     pub problems: Vec<String>,
 }
@@ -96,8 +102,8 @@ impl Running {
     pub async fn stop(self) -> Ended {
         self.stage.send_replace(Stage::Over);
         self.task.await.unwrap_or_else(|died| Ended {
-            values: Vec::new(),
             problems: vec![format!("the campaign of clones failed: {died}")],
+            ..Ended::default()
         })
     }
 }
@@ -118,7 +124,7 @@ impl Rounds {
         }
         match self.whole().await {
             Ok(ended) => ended,
-            Err(why) => Ended { values: Vec::new(), problems: vec![format!("no clone of {}: {why}", self.name)] },
+            Err(why) => Ended { problems: vec![format!("no clone of {}: {why}", self.name)], ..Ended::default() },
         }
     }
 
@@ -134,13 +140,18 @@ impl Rounds {
         };
         let began = Instant::now();
         let order = self.order(&live, "base");
-        let mut stage = self.stage.clone();
+        let guard = Guard::watch(live.data(), self.campaign.recipe.reserve);
+        let (mut stage, mut low) = (self.stage.clone(), guard.low());
         let cooking = |caller| Base::cook(&self.bench.place, &live, &self.campaign.recipe, order, caller);
-        let base = while_wanted(&mut stage, cooking).await.map_err(|uncooked| match uncooked.cause {
-            CloneError::Unwanted(_) => "its base was not cooked when its phase ended".to_owned(),
-            _ => uncooked.to_string(),
+        let (cooked, given_up) = while_wanted(&mut stage, &mut low, cooking).await;
+        let base = cooked.map_err(|uncooked| match (uncooked.cause, given_up) {
+            (CloneError::Unwanted(_), Some(why)) => format!("its base was given up: {why}"),
+            (CloneError::Unwanted(_), None) => "its base was not cooked when its phase ended".to_owned(),
+            (cause, _) => cause.to_string(),
         })?;
+        drop(guard);
         summary.cooked(began.elapsed());
+        summary.way(Way::of(&self.name, &node.name, &self.campaign.recipe, &base.facts, true));
         self.rounds(&live, base.source(), &mut summary).await;
         let left = base.destroy().await.left;
         summary
@@ -168,6 +179,9 @@ impl Rounds {
                 if summary.lives.is_empty() {
                     self.say_how(&summary.node, &life);
                 }
+                if let Some(facts) = &life.facts {
+                    summary.way(Way::of(&self.name, &summary.node, &self.campaign.recipe, facts, false));
+                }
                 self.say(&summary.node, &life);
                 self.bench.points.send(vec![summary.point(&life)]);
                 summary.lives.push(life);
@@ -178,18 +192,19 @@ impl Rounds {
 
     /// Makes all clones of a round, then lets all of them live, then destroys them.
     async fn round(&self, live: &Arc<Source>, source: &Arc<Source>, round: u32) -> Vec<Life> {
+        let guard = Guard::watch(live.data(), self.campaign.recipe.reserve);
         let mut making = JoinSet::new();
         for i in 0..self.campaign.at_once {
             let number = round * self.campaign.at_once + i + 1;
-            let life = Life::new(&self.name, number, self.campaign.clone(), self.bench.clone());
+            let life = Life::new((&self.name, &live.name), number, self.campaign.clone(), self.bench.clone());
             let order = self.order(live, &number.to_string());
-            let (live, source, stage) = (live.clone(), source.clone(), self.stage.clone());
-            making.spawn(async move { life.make(&live, &source, order, stage).await });
+            let (live, source, stage, low) = (live.clone(), source.clone(), self.stage.clone(), guard.low());
+            making.spawn(async move { life.make(&live, &source, order, (stage, low)).await });
         }
         let mut living = JoinSet::new();
         for life in making.join_all().await {
-            let stage = self.stage.clone();
-            living.spawn(async move { life.live(stage).await });
+            let (stage, low) = (self.stage.clone(), guard.low());
+            living.spawn(async move { life.live(stage, low).await });
         }
         let mut lives = living.join_all().await;
         lives.sort_by_key(|life| life.number);
@@ -209,6 +224,7 @@ impl Rounds {
             reach: Reach::Login,
             port: None,
             dbname: None,
+            label: Label { owner: User::own_name(), expires: None },
             name,
         }
     }
@@ -232,6 +248,8 @@ impl Rounds {
     fn say(&self, node: &str, life: &Life) {
         let (kind, text) = match &life.outcome {
             Outcome::Made => ("clone.ready", life.called()),
+            // It was said when it was.
+            Outcome::Evicted(_) => return,
             Outcome::Failed(why) => ("clone.failed", format!("{}: {why}", life.called())),
             Outcome::Unfinished(at) => {
                 ("clone.unfinished", format!("{} was not there when its phase ended, but at: {at}", life.called()))
@@ -265,18 +283,22 @@ impl Rounds {
     }
 }
 
-/// What comes of making something; when the phase ends before, it is no longer wanted, and has undone itself.
+/// What comes of making something. When the phase ends before, or room runs low, it is no longer wanted, and has undone
+/// itself; of the latter, why.
 pub(super) async fn while_wanted<T, Making: Future<Output = T>>(
     stage: &mut watch::Receiver<Stage>,
+    low: &mut Low,
     making: impl FnOnce(Caller) -> Making,
-) -> T {
+) -> (T, Option<String>) {
     let (wanted, unwanted) = oneshot::channel();
     let mut making = Box::pin(making(Caller { told: None, unwanted: Some(unwanted) }));
-    tokio::select! {
-        made = &mut making => return made,
-        () = over(stage) => drop(wanted),
-    }
-    making.await
+    let why = tokio::select! {
+        made = &mut making => return (made, None),
+        () = over(stage) => None,
+        why = low.wait() => Some(why),
+    };
+    drop(wanted);
+    (making.await, why)
 }
 
 /// Waits until the phase is over.

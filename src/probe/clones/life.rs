@@ -2,9 +2,10 @@
 
 use super::Campaign;
 use super::campaign::{Bench, Stage, over, while_wanted};
+use super::guard::Low;
 use crate::clone::worth::{Mark, Worth};
 use crate::clone::{CloneError, Facts, Order, Phase, Source, Span, ThinClone, create};
-use crate::metric::Value;
+use crate::metric::{Event, Value};
 use crate::workload::{self, Setup, Target};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) struct Life {
     /// What went wrong with it beside that.
     pub problems: Vec<String>,
     name: String,
+    node: String,
     campaign: Arc<Campaign>,
     bench: Bench,
     clone: Option<ThinClone>,
@@ -49,12 +51,15 @@ pub(super) enum Outcome {
     Made,
     /// It was not, and why.
     Failed(String),
+    /// It was ended, or given up, for the room that the source needs, and why.
+    Evicted(String),
     /// Its phase ended before; and how far it was then.
     Unfinished(String),
 }
 
 impl Life {
-    pub(super) fn new(name: &str, number: u32, campaign: Arc<Campaign>, bench: Bench) -> Life {
+    /// One of the campaign `name`, of the node `node`.
+    pub(super) fn new((name, node): (&str, &str), number: u32, campaign: Arc<Campaign>, bench: Bench) -> Life {
         Life {
             number,
             outcome: Outcome::Unfinished("not begun".to_owned()),
@@ -67,6 +72,7 @@ impl Life {
             load: Vec::new(),
             problems: Vec::new(),
             name: name.to_owned(),
+            node: node.to_owned(),
             campaign,
             bench,
             clone: None,
@@ -91,7 +97,7 @@ impl Life {
         live: &Source,
         source: &Arc<Source>,
         order: Order,
-        mut stage: watch::Receiver<Stage>,
+        (mut stage, mut low): (watch::Receiver<Stage>, Low),
     ) -> Life {
         // A frozen server never answers, and is thawed only after the clones have ended.
         let marked = tokio::select! {
@@ -110,7 +116,7 @@ impl Life {
         }
         self.asked = self.bench.clock.elapsed();
         let making = |caller| create(&self.bench.place, source, &self.campaign.recipe, order, caller);
-        let attempt = while_wanted(&mut stage, making).await;
+        let (attempt, given_up) = while_wanted(&mut stage, &mut low, making).await;
         self.ready = attempt.ready();
         self.spans.clone_from(&attempt.spans);
         self.facts = Some(attempt.facts);
@@ -119,6 +125,7 @@ impl Life {
                 self.outcome = Outcome::Made;
                 self.clone = Some(clone);
             }
+            Err(CloneError::Unwanted(_)) if given_up.is_some() => self.evicted(given_up.unwrap_or_default()),
             Err(CloneError::Unwanted(at)) => {
                 self.outcome = Outcome::Unfinished(at.map_or("not begun".to_owned(), |phase| phase.to_string()));
             }
@@ -128,11 +135,17 @@ impl Life {
     }
 
     /// Lets it be checked, live, and end; all but its end is given up when its phase ends.
-    pub(super) async fn live(mut self, mut stage: watch::Receiver<Stage>) -> Life {
+    pub(super) async fn live(mut self, mut stage: watch::Receiver<Stage>, mut low: Low) -> Life {
         let Some(clone) = self.clone.take() else { return self };
         tokio::select! {
             () = self.explore(&clone) => {}
             () = over(&mut stage) => {}
+            why = low.wait() => {
+                // First of all, for it writes on.
+                let killed = clone.server().kill().await;
+                self.problems.extend(killed.err().map(|error| format!("{} was not ended: {error}", self.called())));
+                self.evicted(why);
+            }
         }
         self.space[1] = clone.space().await.ok().flatten();
         let destroyed = clone.destroy().await;
@@ -140,6 +153,15 @@ impl Life {
         let called = self.called();
         self.problems.extend(destroyed.left.into_iter().map(|left| format!("{called} was not removed: {left}")));
         self
+    }
+
+    /// It has ended, or was given up, for the source's sake.
+    fn evicted(&mut self, why: String) {
+        let (elapsed, node) = (self.bench.clock.elapsed(), Some(self.node.clone()));
+        let event = Event { elapsed, kind: "clone.evicted", node, text: format!("{}: {why}", self.called()) };
+        // Nobody reads events after the trial.
+        let _ = self.bench.events.send(event);
+        self.outcome = Outcome::Evicted(why);
     }
 
     async fn explore(&mut self, clone: &ThinClone) {

@@ -4,17 +4,21 @@
 //!
 //! A campaign goes in rounds. A round makes its clones at once, checks them, lets them live, and destroys them; the
 //! next one begins at the next instant of the grid, or right away where there is none. When the phase is over, what is
-//! being made is given up, and counted.
+//! being made is given up, and counted. When the room that is left on the source's file system falls under the recipe's
+//! `reserve`, the clones there are end at once, and have failed: see [`guard`].
 //!
 //! Summary: `clone.*`, of the phase. The subject is the campaign's name for the median of its clones, or their number,
-//! and `NAME/3` for the third clone. Points: measurement `clone`, one a clone. Events: `clone.ready`, `clone.failed`,
-//! `clone.left`.
+//! and `NAME/3` for the third clone. Points: measurement `clone`, one a clone. Events: `clone.method`, `clone.ready`,
+//! `clone.failed`, `clone.unfinished`, `clone.evicted`, `clone.inconsistent`, `clone.behind`, `clone.problem`.
 
 mod campaign;
+mod guard;
 mod life;
 mod summary;
+mod way;
 
 pub use campaign::{Bench, Ended, Running};
+pub use way::Way;
 
 use crate::base::units::Time;
 use crate::clone::Recipe;

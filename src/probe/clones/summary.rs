@@ -2,6 +2,7 @@
 
 use super::campaign::{Bench, Ended};
 use super::life::{Life, Outcome};
+use super::way::Way;
 use crate::clone::Phase;
 use crate::clone::worth::Worth;
 use crate::metric::sampled::CLONE;
@@ -22,6 +23,7 @@ pub(super) struct Summary {
     name: String,
     phase: String,
     cooked: Option<Duration>,
+    ways: Vec<Way>,
 }
 
 /// The metric of a part of a clone's life.
@@ -58,12 +60,20 @@ impl Summary {
             name: name.to_owned(),
             phase: phase.to_owned(),
             cooked: None,
+            ways: Vec::new(),
         }
     }
 
     /// The base of precooked clones was there.
     pub(super) fn cooked(&mut self, took: Duration) {
         self.cooked = Some(took);
+    }
+
+    /// Clones came by this way.
+    pub(super) fn way(&mut self, way: Way) {
+        if !self.ways.contains(&way) {
+            self.ways.push(way);
+        }
     }
 
     /// One clone as a point of the measurement `clone`.
@@ -88,7 +98,7 @@ impl Summary {
             // Nobody reads events after the trial.
             let _ = bench.events.send(Event { elapsed, kind: "clone.problem", node, text: problem.clone() });
         }
-        Ended { values: self.values(), problems: self.problems }
+        Ended { values: self.values(), ways: self.ways, problems: self.problems }
     }
 
     fn values(&self) -> Vec<Value> {
@@ -104,7 +114,7 @@ impl Summary {
         let count = |is: &dyn Fn(&Outcome) -> bool| self.lives.iter().filter(|life| is(&life.outcome)).count() as f64;
         let mut of_all = vec![
             ("clone.made", count(&|outcome| matches!(outcome, Outcome::Made))),
-            ("clone.failed", count(&|outcome| matches!(outcome, Outcome::Failed(_)))),
+            ("clone.failed", count(&|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Evicted(_)))),
             ("clone.unfinished", count(&|outcome| matches!(outcome, Outcome::Unfinished(_)))),
             ("clone.skipped", self.skipped as f64),
         ];

@@ -19,6 +19,21 @@ fn begin(out: &Path) -> (Plan, Writer) {
     (plan, writer)
 }
 
+fn way(campaign: &str) -> Way {
+    Way {
+        campaign: campaign.to_owned(),
+        base: false,
+        of: "a".to_owned(),
+        asked: "auto".to_owned(),
+        method: Some("copy".to_owned()),
+        file_system: Some("ext4".to_owned()),
+        why: Some("nothing on ext4 can be shared here; password=hunter2".to_owned()),
+        protocol: Some("backup".to_owned()),
+        mode: "recovery".to_owned(),
+        is_unsafe: false,
+    }
+}
+
 fn write(writer: &mut Writer, trial: &Trial) {
     let event = |text: &str| Event {
         elapsed: Duration::from_micros(1_234_567),
@@ -38,6 +53,7 @@ fn write(writer: &mut Writer, trial: &Trial) {
         events: &[event("killed, \"a\"\npassword=hunter2")],
         accounting: Accounting { produced: 5, written: 4, dropped: 1, not_finite: 0 },
         absent: &BTreeSet::from(["pg_stat_wal.wal_fpi_bytes".to_owned()]),
+        clones: &[way("c"), way("c"), way("d")],
     };
     writer.trial(trial, &ended).unwrap();
 }
@@ -60,6 +76,10 @@ fn what_is_written_reads_back() {
     assert_eq!(record.manifest.status, RunStatus::Finished);
     assert_eq!(record.manifest.accounting.produced, 10);
     assert_eq!(record.manifest.settings["commit=on"]["primary_conninfo"], "host=a password=****");
+    let campaigns: Vec<_> = record.manifest.clones["commit=on"].iter().map(|way| way.campaign.as_str()).collect();
+    assert_eq!(campaigns, ["c", "d"], "each way once");
+    let way = &record.manifest.clones["commit=off"][0];
+    assert_eq!(way.why.as_deref(), Some("nothing on ext4 can be shared here; password=****"));
     assert_eq!(record.trials.iter().map(|t| t.variant.as_str()).collect::<Vec<_>>(), ["commit=off", "commit=on"]);
     assert_eq!(record.values.len(), 4, "what is not a number is absent");
     let row = &record.values[1];

@@ -27,6 +27,7 @@ pub(in crate::scenario) fn design(scenario: &Scenario, damaged: &BTreeSet<String
     }
     if whole(&["vary"]) {
         axes(scenario, &mut findings);
+        super::sinks::varied(scenario, &mut findings);
     }
     if whole(&["vary", "design"]) {
         skips(scenario, &mut findings);
@@ -229,6 +230,9 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
                 && matches!(scenario.manager, Manager::Builtin(_)),
             "it takes `[manager]` with `kind = \"builtin\"` and a step with `act = { kind = \"switchover\" }`",
         ),
+        "etl" => {
+            (!scenario.loaded_by_steps().is_empty(), "add a step with `act = { kind = \"load\", data = \"NAME\" }`")
+        }
         "clone" => (!scenario.clone.is_empty(), "add a `[clone.NAME]`"),
         "logical" => (!scenario.subscription.is_empty(), "add a `[subscription.NAME]`"),
         "lag" if metric == "lag.drained" => (truth, "add `[probe.truth]`"),
@@ -242,6 +246,10 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
         "load" if metric.starts_with("load.pool_wait") => {
             (scenario.load.values().any(|load| load.pool.is_some()), "give a load a `pool`")
         }
+        "load" if metric == "load.wrong" || metric.starts_with("load.answer") => (
+            scenario.load.values().any(|load| load.mix.in_turn()),
+            "add a load with `mix = { kind = \"imdb_queries\" }`",
+        ),
         "load" | "generator" if open(metric) => (
             scenario.load.values().any(|load| load.profile.open().is_some()),
             "only an open loop has due instants: `profile = { kind = \"open\", rate = … }`",

@@ -2,7 +2,8 @@
 
 use super::traffic::{positive, target};
 use super::{Findings, Part};
-use crate::clone::{Mode, Protect, settings};
+use crate::clone::{Method, Mode, Protect, settings};
+use crate::disk::Format;
 use crate::driver::Driver;
 use crate::probe::clones::Campaign;
 use crate::scenario::near::did_you_mean;
@@ -17,6 +18,7 @@ pub(super) fn clones(scenario: &Scenario, findings: &mut Findings) {
             source(scenario, name, campaign, findings);
         }
         recipe(scenario, name, campaign, findings);
+        quota(scenario, name, campaign, findings);
         load(scenario, name, campaign, findings);
     }
 }
@@ -91,6 +93,24 @@ fn recipe(scenario: &Scenario, name: &str, campaign: &Campaign, findings: &mut F
     }
 }
 
+/// Only ZFS limits what a clone has of its own.
+fn quota(scenario: &Scenario, name: &str, campaign: &Campaign, findings: &mut Findings) {
+    let Some(quota) = campaign.recipe.quota else { return };
+    let at = ["clone", name, "recipe", "quota"];
+    if quota.0 == 0 {
+        findings.value(&at, "a clone of 0 bytes writes nothing", "leave it out for all there is");
+    }
+    let disk = meant(&scenario.nodes(), &campaign.of).and_then(|node| node.disk).map(|disk| disk.format);
+    let elsewhere = match (campaign.recipe.method, disk) {
+        (Method::Auto | Method::Zfs, None | Some(Format::Zfs)) => return,
+        (Method::Auto | Method::Zfs, Some(format)) => format!("the disk of its source is {format}"),
+        (method, _) => format!("`{method}` cannot limit what a clone has of its own"),
+    };
+    let hint = "put the source on ZFS (`disk = { …, fs = \"zfs\" }`), or leave `quota` out: clones end when less than \
+                `reserve` is left";
+    findings.value(&at, elsewhere, hint);
+}
+
 fn load(scenario: &Scenario, name: &str, campaign: &Campaign, findings: &mut Findings) {
     let Some(load) = &campaign.load else { return };
     let at = |key: &'static str| ["clone", name, "load", key];
@@ -102,14 +122,15 @@ fn load(scenario: &Scenario, name: &str, campaign: &Campaign, findings: &mut Fin
         let message = "clones end as soon as they were checked, and there is no time for a load";
         findings.key(&["clone", name, "load"], message, "say with `lasts` how long they live");
     }
-    let scale = load.mix.scale();
-    if let Some(other) = scenario
-        .load
-        .values()
-        .filter_map(|other| other.mix.scale())
-        .find(|other| scale.is_some_and(|own| own != *other))
+    if load.mix.needs_imdb() {
+        let hint = "use `tpcb`, `simple_update`, `select_only`, or these `weighted`";
+        findings.value(&[&at("mix")[..], &["kind"]].concat(), "clones get no reads of IMDb's tables", hint);
+    }
+    let scales = scenario.load.values().filter_map(|other| other.mix.scale());
+    if let (Some(own), Some(scale)) = (load.mix.scale(), scales.clone().next())
+        && own != scale
     {
-        let message = format!("the source has pgbench's tables in scale {other}");
+        let message = format!("the source has pgbench's tables in scale {scale}");
         let path = [&at("mix")[..], &["scale"]].concat();
         findings.value(&path, message, "a clone has the same; give it that scale");
     }

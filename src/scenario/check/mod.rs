@@ -3,6 +3,7 @@
 
 mod claims;
 mod clones;
+mod data;
 mod drivers;
 mod externals;
 mod logical;
@@ -11,6 +12,7 @@ mod phases;
 mod remote;
 mod sessions;
 mod settings;
+mod sinks;
 mod traffic;
 mod versions;
 mod ways;
@@ -90,6 +92,13 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     if whole(&["node", "driver", "postgres", "publication", "subscription", "load"]) {
         logical::logical(scenario, &mut findings);
     }
+    if whole(&["data", "phase", "node", "driver"]) {
+        data::data(scenario, &mut findings);
+        data::steps(scenario, &mut findings);
+    }
+    if whole(&["data", "phase", "load"]) {
+        data::readers(scenario, &mut findings);
+    }
     if whole(&["load"]) {
         traffic::loads(scenario, &mut findings);
     }
@@ -105,6 +114,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     }
     if whole(&["manager", "sample"]) {
         traffic::manager_and_sampling(scenario, &mut findings);
+    }
+    if whole(&["sink"]) {
+        sinks::sinks(scenario, &mut findings);
     }
     if whole(&["phase"]) {
         phases::phases(scenario, &mut findings);

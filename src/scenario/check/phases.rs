@@ -66,8 +66,8 @@ fn times(index: &str, phase: &Phase, name: &str, step: &Step, findings: &mut Fin
 /// Outages are measured from one step.
 fn measured(scenario: &Scenario, findings: &mut Findings) {
     let phases = scenario.phase.iter().enumerate();
-    let steps: Vec<_> =
-        phases.flat_map(|(i, phase)| phase.steps.iter().map(move |step| (i.to_string(), step))).collect();
+    let steps = phases.flat_map(|(i, phase)| phase.steps.iter().map(move |step| (i.to_string(), step)));
+    let steps: Vec<_> = steps.filter(|(_, (_, step))| !matches!(step.act, Fault::Load(_))).collect();
     let marked: Vec<_> = steps.iter().filter(|(_, (_, step))| step.measured).collect();
     if let Some((index, (name, _))) = steps.get(1)
         && marked.is_empty()
@@ -91,7 +91,7 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
         for (name, step) in &phase.steps {
             let path = ["phase", index.as_str(), "do", name, "act"];
             match &step.act {
-                Fault::Switchover(_) => {}
+                Fault::Switchover(_) | Fault::Load(_) => {}
                 Fault::Kill(kill) => drop(target(scenario, &of(&path), &kill.of, findings)),
                 Fault::Stop(stop) => drop(target(scenario, &of(&path), &stop.of, findings)),
                 Fault::Freeze(freeze) => {

@@ -38,6 +38,13 @@ pub(super) fn remote(scenario: &Scenario, findings: &mut Findings) {
 /// Nothing is passed on from one engine's bridge to another's. (Who is on the machine's own network and who is on one
 /// bridge reach each other, whichever engine runs them.)
 fn bridges(nodes: &[NodePlan], findings: &mut Findings) {
+    let internal =
+        |node: &&NodePlan| matches!(&node.driver, Driver::Docker(docker) if docker.network == Network::Internal);
+    for node in nodes.iter().filter(internal) {
+        let message =
+            format!("`{}` would be cut off from nodes on other networks: `internal` is for clones", node.name);
+        findings.key(&["node", &node.entry, "driver"], message, "leave `network` out, or let it be `host`");
+    }
     let socket = |node: &NodePlan| match &node.driver {
         Driver::Docker(docker) if docker.network == Network::Bridge && is_here(node) => {
             // Of old the one is a link to the other.

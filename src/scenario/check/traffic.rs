@@ -48,6 +48,10 @@ fn one_load(name: &str, load: &Load, findings: &mut Findings) {
     if load.mix.scale() == Some(0) {
         findings.value(&["load", name, "mix", "scale"], "pgbench's scale is at least 1", "write 1 or more");
     }
+    if load.pool.is_some() && load.mix.in_turn() {
+        let hint = "leave out `pool`: each client then has a connection of its own";
+        findings.key(&["load", name, "pool"], "answers that come through a pool are not checked", hint);
+    }
     profile(&["load", name], &load.profile, findings);
     if let Mix::Books(books) = &load.mix
         && (books.inserts, books.reads) == (0, 0)

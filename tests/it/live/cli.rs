@@ -12,6 +12,8 @@ mod keep;
 mod kill;
 mod logical;
 mod outage;
+mod page;
+mod sinks;
 mod split_brain;
 mod start;
 mod unprivileged;

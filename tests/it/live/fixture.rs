@@ -30,25 +30,30 @@ impl Primary {
 
     /// Starts one whose data directory `prepare` has changed first.
     pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path)) -> Primary {
-        let dir = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir().expect("a temporary directory");
+        Primary::started(&std::env::temp_dir(), settings, prepare)
+    }
+
+    /// Starts one whose data directory lies below `parent`, which all may enter.
+    pub fn start_in(parent: &Path) -> Primary {
+        Primary::started(parent, &[], |_| {})
+    }
+
+    fn started(parent: &Path, settings: &[&str], prepare: impl FnOnce(&Path)) -> Primary {
+        let dir = tempfile::Builder::new().prefix("pgbench-rs-test-").tempdir_in(parent).expect("a directory");
         let data = dir.path().join("data");
         open_to_all(dir.path());
         run(server_command("initdb").args(["-U", "postgres", "-A", "trust", "-N", "-D"]).arg(&data));
         prepare(&data);
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
-        let mut command = server_command("postgres");
-        command.arg("-D").arg(&data).args(["-k", "", "-c", "listen_addresses=127.0.0.1", "-p"]).arg(port.to_string());
-        for setting in settings {
-            command.args(["-c", setting]);
-        }
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres starts");
-        let limit = Instant::now() + Duration::from_secs(30);
-        while !is_ready(&data) {
-            assert!(Instant::now() < limit, "the test server did not start");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let child = started(&data, port, settings);
         let host = Host::new("a", "127.0.0.1", port);
         Primary { host, child, dir }
+    }
+
+    /// Starts it again after it was [killed](Primary::kill), without the settings that it was started with.
+    pub fn start_again(&mut self) {
+        let _ = self.child.wait();
+        self.child = started(&self.data(), self.host.port, &[]);
     }
 
     /// How to connect to it.
@@ -78,10 +83,33 @@ impl Drop for Primary {
     }
 }
 
-/// What `pg_ctl` waits for, too: the eighth line of `postmaster.pid`.
-fn is_ready(data: &Path) -> bool {
-    let status = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-    status.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+fn started(data: &Path, port: u16, settings: &[&str]) -> Child {
+    let start = || {
+        let mut command = server_command("postgres");
+        command.arg("-D").arg(data).args(["-k", "", "-c", "listen_addresses=127.0.0.1", "-p"]).arg(port.to_string());
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres starts")
+    };
+    let mut child = start();
+    let limit = Instant::now() + Duration::from_secs(30);
+    while !is_ready(data, child.id()) {
+        assert!(Instant::now() < limit, "the test server did not start");
+        if child.try_wait().expect("its state").is_some() {
+            // Those that the one before left have not all ended.
+            child = start();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+/// What `pg_ctl` waits for, too: the eighth line of `postmaster.pid`, whose first is this process.
+fn is_ready(data: &Path, pid: u32) -> bool {
+    let file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let lines: Vec<&str> = file.lines().map(str::trim).collect();
+    lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready")
 }
 
 /// A server program, run as `postgres` when the tests run as root.

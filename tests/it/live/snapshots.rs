@@ -1,7 +1,7 @@
 //! Copies of data directories on real file systems: of running servers, and of whatever else may happen to them.
 
 mod clusters;
-mod lab;
+pub mod lab;
 
 use super::fixture::run;
 use lab::{Guard, Lab, Server, assert_empty, hashes};

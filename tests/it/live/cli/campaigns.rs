@@ -83,6 +83,14 @@ fn clones_are_made_measured_checked_and_gone() {
         assert!((5.0..30.0).contains(&one("load.tps")));
     }
     assert_eq!(values(&lab, "ledger.acked_lost", ""), [0.0]);
+    let manifest = lab.manifest();
+    let ways = manifest["clones"].as_object().expect("by variant");
+    let way = &ways.values().next().expect("a variant")[0];
+    let method = if nix::unistd::geteuid().is_root() { "reflink" } else { "copy" };
+    assert_eq!((&way["asked"], &way["method"], &way["of"]), (&"auto".into(), &method.into(), &"a".into()), "{way}");
+    assert_eq!((&way["protocol"], &way["mode"]), (&"backup".into(), &"recovery".into()));
+    assert!(way["why"].is_string() && way["file_system"].is_string(), "{way}");
+    assert!(ended.stdout.contains(&format!("clones c: of a by {method} (auto: ")), "{}", ended.stdout);
     assert!(ended.stdout.contains("c: made / failed / unfinished  4 / 0 / 0"), "{}", ended.stdout);
     let mut points = String::new();
     let packed = fs::File::open(lab.results().join("metrics.lp.gz")).expect("points");

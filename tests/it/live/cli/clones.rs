@@ -1,15 +1,18 @@
 //! `pgbench-rs clone`: clones by hand of a server that the user runs.
 
+mod killed;
+mod restarted;
+mod zfs;
+
 use super::super::fixture::{Primary, make, not_run, program_path};
 use super::super::lab::HOW;
-use super::{Ended, LIMIT, Lab, children};
+use super::{Ended, Lab, children};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 const PASSWORD: &str = "never-to-be-shown-7351";
 
@@ -21,7 +24,10 @@ struct User {
 
 impl User {
     fn new() -> User {
-        let primary = Primary::start(&[]);
+        User::of(Primary::start(&[]))
+    }
+
+    fn of(primary: Primary) -> User {
         let user = User { primary, lab: Lab::new() };
         user.sql(&user.from(), "CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)");
         user
@@ -55,10 +61,18 @@ impl User {
         serde_json::from_str(&ended.stdout).expect("JSON")
     }
 
+    /// All that have a card.
     fn list(&self) -> Vec<Value> {
+        self.listed(true)
+    }
+
+    /// Those with a card, or those that other tests may be making on the same machine, too.
+    fn listed(&self, card: bool) -> Vec<Value> {
         let ended = self.lab.call(&["clone", "list", "--json"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        serde_json::from_str(&ended.stdout).expect("JSON")
+        let mut rows: Vec<Value> = serde_json::from_str(&ended.stdout).expect("JSON");
+        rows.retain(|row| row["card"] == card);
+        rows
     }
 
     /// `name state` of each.
@@ -166,46 +180,6 @@ fn a_base_is_cooked_once() {
     user.assert_nothing_left();
 }
 
-/// Runs `create` until it says that it is in `phase`, and kills it there and then.
-fn killed_in(user: &User, name: &str, phase: &str, more: &[&str]) {
-    let stderr = user.lab.path("stderr");
-    let mut command = user.create(&[&["--name", name], more].concat());
-    command
-        .stderr(File::create(&stderr).expect("a file"))
-        .stdout(File::create(user.lab.path("stdout")).expect("a file"));
-    let mut child = command.spawn().expect("it runs");
-    let began = Instant::now();
-    let said = || fs::read_to_string(&stderr).unwrap_or_default();
-    while !said().lines().any(|line| line == phase) {
-        assert!(began.elapsed() < LIMIT && child.try_wait().expect("a child").is_none(), "never {phase}: {}", said());
-    }
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).expect("it runs");
-    child.wait().expect("a child");
-}
-
-#[test]
-fn what_was_killed_in_the_midst_is_listed_and_can_be_destroyed() {
-    let user = User::new();
-    // Large enough that copying takes a while.
-    user.sql(&user.from(), "CREATE TABLE large AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)");
-    let recover = ["look", "checkpoint", "clone", "backup_stop", "fixup", "start", "first_row", "settle"];
-    let cases = recover.iter().map(|phase| (*phase, &[][..])).chain([("clone", &["--snapshot", "basebackup"][..])]);
-    for (i, (phase, more)) in cases.enumerate() {
-        let name = format!("c{i}");
-        killed_in(&user, &name, phase, more);
-        user.lab.assert_nothing_runs_soon();
-        let states = user.states();
-        assert!(states == [format!("{name} half_made")] || states == [format!("{name} gone")], "{phase}: {states:?}");
-        if i % 2 == 0 {
-            user.lab.call(&["clean"]);
-            assert_eq!(user.states(), [format!("{name} gone")], "{phase}");
-        }
-        let gone = user.destroy(&[&name]);
-        assert_eq!(gone.code, Some(0), "{phase}: {} {}", gone.stdout, gone.stderr);
-        user.assert_nothing_left();
-    }
-}
-
 #[test]
 fn an_interrupted_create_leaves_nothing() {
     let user = User::new();
@@ -301,24 +275,31 @@ fn an_ordinary_user_clones_his_own_server() {
     user.assert_nothing_left();
 }
 
-#[test]
-fn a_clone_in_a_container_lives_until_it_is_destroyed() {
+/// The pattern of images of PostgreSQL, where an engine has that of this machine's version.
+fn image() -> Option<String> {
     let pattern = std::env::var("PGBENCH_RS_TEST_IMAGE").unwrap_or_else(|_| "pgbench-rs/postgres:{version}".to_owned());
     let image = pattern.replace("{version}", &make(None).major().to_string());
     let there = Command::new("docker").args(["image", "inspect", &image]).output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        return not_run("live::cli::clones (in containers)", HOW);
+    if there.is_ok_and(|output| output.status.success()) {
+        return Some(pattern);
     }
+    not_run("live::cli::clones (in containers)", HOW);
+    None
+}
+
+#[test]
+fn a_clone_in_a_container_lives_until_it_is_destroyed() {
+    let Some(pattern) = image() else { return };
     let user = User::new();
-    for (name, more) in [("bridge", &[][..]), ("host", &["--host-network"][..])] {
+    for (name, more) in [("bridge", &[][..]), ("host", &["--host-network"][..]), ("inner", &["--no-egress"][..])] {
         let made = user.created(&[&["--name", name, "--image", &pattern], more].concat());
         assert_eq!(user.sql(conninfo(&made), "SELECT count(*) FROM t"), "1000");
         let phases = made["ready"]["phases"].as_array().expect("phases");
         assert!(phases.iter().any(|span| span["phase"] == "container_start"), "{made}");
     }
-    assert_eq!(user.states(), ["bridge running", "host running"]);
+    assert_eq!(user.states(), ["bridge running", "host running", "inner running"]);
     assert!(user.list()[1]["port"].is_u64());
-    let gone = user.destroy(&["bridge", "host"]);
+    let gone = user.destroy(&["bridge", "host", "inner"]);
     assert_eq!(gone.code, Some(0), "{} {}", gone.stdout, gone.stderr);
     user.assert_nothing_left();
 }

@@ -80,7 +80,7 @@ impl Summary {
 
 fn run(scenario: &str, options: &[&str]) -> (Lab, Ended) {
     let lab = Lab::with(scenario);
-    let ended = lab.start(options).wait();
+    let ended = lab.start(&[&["--no-template-cache"], options].concat()).wait();
     (lab, ended)
 }
 

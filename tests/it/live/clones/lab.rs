@@ -17,6 +17,7 @@ use pgbench_rs::etl;
 use pgbench_rs::pg::connect::connect;
 use pgbench_rs::pg::programs::Installed;
 use pgbench_rs::pg::{Host, Login};
+use pgbench_rs::snapshot::label::Label;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -123,6 +124,7 @@ impl Lab {
             reach: Reach::Login,
             port: None,
             dbname: None,
+            label: Label { owner: "the tests".to_owned(), expires: None },
         }
     }
 
@@ -181,6 +183,12 @@ impl Lab {
             .filter(|entry| there(entry))
             .map(|entry| entry.thing.to_string())
             .collect()
+    }
+
+    /// What container engines have of the run, in words.
+    pub fn labelled(&self) -> Vec<String> {
+        let labelled = clean::remains(&self.inventory.contents()).labelled;
+        labelled.iter().map(|remaining| remaining.what.to_string()).collect()
     }
 
     /// Takes it down, and holds that everything could be removed.

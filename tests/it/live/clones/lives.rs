@@ -21,7 +21,7 @@ fn copy() -> Recipe {
 
 /// Makes clones until each of `phases` was the one in which nobody wanted it any more, and holds that each time nothing
 /// is left and the source goes on.
-async fn given_up(lab: &Lab, recipe: &Recipe, phases: &[Phase]) {
+pub async fn given_up(lab: &Lab, recipe: &Recipe, phases: &[Phase]) {
     let (source, client) = (lab.source("a"), lab.connect("a").await);
     let before = lab.left();
     for phase in phases {

@@ -3,6 +3,8 @@
 
 mod containers;
 mod elsewhere;
+mod encrypted;
+mod guards;
 mod lab;
 mod lives;
 mod logical;

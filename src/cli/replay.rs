@@ -1,0 +1,99 @@
+//! `pgbench-rs replay`: the points of a results folder, sent to a server.
+
+use super::Usage;
+use crate::record::Record;
+use crate::run::tell;
+use crate::sink::{self, Address, Destination, Influx, Influx1, Pace, Say, VictoriaMetrics};
+use anyhow::Context;
+use clap::{ArgGroup, Args};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Send the points of a results folder to InfluxDB or VictoriaMetrics.
+///
+/// As often as wanted: the same points overwrite each other. To a sink of the run's own scenario only what it did not
+/// get is sent. Exit code 4 if some points did not arrive.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("kind").args(["bucket", "database"]))]
+pub struct Replay {
+    /// The results folder of a run
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Name of a `[sink.NAME]` of its scenario, or an address: of VictoriaMetrics, or of InfluxDB
+    #[arg(long, value_name = "NAME|URL")]
+    to: String,
+    /// Organization, of InfluxDB 2
+    #[arg(long, requires = "bucket")]
+    org: Option<String>,
+    /// Bucket, of InfluxDB 2
+    #[arg(long, requires = "org")]
+    bucket: Option<String>,
+    /// Database, of InfluxDB 1
+    #[arg(long)]
+    database: Option<String>,
+    /// User, of InfluxDB 1
+    #[arg(long, requires = "database")]
+    user: Option<String>,
+    /// Environment variable with the token, or with the user's password
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "token_file")]
+    token_env: Option<String>,
+    /// File with the token, or with the user's password
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Print the account as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Replay {
+    /// Sends them.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let record = super::record(&self.dir)?;
+        let (destination, offset) = self.destination(&record)?;
+        let door = destination.open()?;
+        let say: Say = Arc::new(tell);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let sent = sink::replay(door, "replay", &record.dir, offset, Pace::default(), &say);
+        let account = runtime.block_on(sent).with_context(|| format!("cannot read {}", record.dir.display()))?;
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&account)?)?;
+        } else {
+            writeln!(out, "{}: {}", destination.url(), account.in_words())?;
+        }
+        Ok(ExitCode::from(if account.acknowledged == account.produced { 0 } else { 4 }))
+    }
+
+    /// Where to, and from which byte of the file on.
+    fn destination(&self, record: &Record) -> Result<(Destination, u64), Usage> {
+        if !self.to.contains("://") {
+            let sinks = record.plan.variants.first().map(|variant| &variant.scenario.sinks);
+            let Some(sink) = sinks.and_then(|sinks| sinks.get(&self.to)) else {
+                let names: Vec<&str> = sinks.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                let known =
+                    if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
+                let hint = "or write an address such as `http://127.0.0.1:8086`";
+                return Err(Usage(format!("the run has no sink `{}`\nhint: {known}; {hint}", self.to)));
+            };
+            let offset = record.manifest.sinks.get(&self.to).map_or(0, |account| account.offset);
+            return Ok((sink.clone(), offset));
+        }
+        let url: Address = self.to.parse().map_err(|error: String| Usage(format!("--to: {error}")))?;
+        let (variable, file) = (self.token_env.clone(), self.token_file.clone());
+        let destination = match (self.org.clone().zip(self.bucket.clone()), self.database.clone()) {
+            (Some((org, bucket)), _) => {
+                Destination::Influx(Influx { url, org, bucket, token_env: variable, token_file: file })
+            }
+            (None, Some(database)) => {
+                let user = self.user.clone();
+                Destination::Influx1(Influx1 { url, database, user, password_env: variable, password_file: file })
+            }
+            (None, None) => {
+                Destination::VictoriaMetrics(VictoriaMetrics { url, token_env: variable, token_file: file })
+            }
+        };
+        Ok((destination, 0))
+    }
+}

@@ -1,0 +1,127 @@
+//! IMDb's seven files (<https://developer.imdb.com/non-commercial-datasets/>): where they are, and their rows. They are for
+//! personal and non-commercial use, and nobody may hand them on: they are read where their user has them.
+//!
+//! ```text
+//! DIR/{name.basics,title.akas,title.basics,title.crew,title.episode,title.principals,title.ratings}.tsv[.gz]
+//! ```
+
+pub mod fetch;
+pub mod row;
+pub mod rows;
+pub mod schema;
+
+pub use rows::Rows;
+pub use schema::Schema;
+
+use super::chunk::Chunk;
+use super::source::{Amount, SourceError};
+use super::table::Table;
+use schema::FILES;
+use std::path::{Path, PathBuf};
+
+/// The files of a folder.
+#[derive(Clone, Debug)]
+pub struct Files {
+    paths: Vec<PathBuf>,
+    schema: Schema,
+    /// Size and time of change of each.
+    stamps: Vec<Stamp>,
+}
+
+/// What the system says of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    pub bytes: u64,
+    /// Nanoseconds since 1970.
+    changed: u128,
+}
+
+impl Stamp {
+    pub fn of(path: &Path) -> Result<Stamp, SourceError> {
+        let read = |why| SourceError::Read { path: path.to_owned(), why };
+        let metadata = path.metadata().map_err(read)?;
+        let changed = metadata.modified().map_err(read)?.duration_since(std::time::UNIX_EPOCH);
+        Ok(Stamp { bytes: metadata.len(), changed: changed.map_or(0, |since| since.as_nanos()) })
+    }
+
+    pub fn key(&self) -> String {
+        format!("{}-{}", self.bytes, self.changed)
+    }
+}
+
+/// `name` in `dir`, or `name.gz`; absent when there is neither.
+pub(super) fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>, SourceError> {
+    let (plain, gzip) = (dir.join(name), dir.join(format!("{name}.gz")));
+    match (plain.exists(), gzip.exists()) {
+        (true, true) => Err(SourceError::Twice(plain, gzip)),
+        (true, false) => Ok(Some(plain)),
+        (false, true) => Ok(Some(gzip)),
+        (false, false) => Ok(None),
+    }
+}
+
+impl Files {
+    /// The files in `dir`, for tables of this schema. All seven must be there, each once.
+    pub fn open(dir: &Path, schema: Schema) -> Result<Files, SourceError> {
+        let (mut paths, mut missing) = (Vec::new(), Vec::new());
+        for shape in &FILES {
+            let name = format!("{}.tsv", shape.file);
+            match find(dir, &name)? {
+                Some(path) => paths.push(path),
+                None => missing.push(format!("{name}[.gz]")),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(SourceError::Missing {
+                dir: dir.to_owned(),
+                missing,
+                hint: "\nhint: `pgbench-rs load imdb --fetch` gets what is missing from IMDb",
+            });
+        }
+        let stamps = paths.iter().map(|path| Stamp::of(path)).collect::<Result<_, _>>()?;
+        Ok(Files { paths, schema, stamps })
+    }
+
+    /// Their tables.
+    pub fn tables(&self) -> Vec<Table> {
+        schema::tables(self.schema)
+    }
+
+    /// How much of a table there is.
+    pub fn amount(&self, table: usize) -> Amount {
+        Amount { rows: None, bytes: Some(self.stamps[table].bytes) }
+    }
+
+    /// What a table's rows depend on.
+    pub fn key(&self, table: usize) -> String {
+        self.stamps[table].key()
+    }
+
+    /// Reads a table's rows from the beginning.
+    pub fn open_rows(&self, table: usize) -> Result<Rows, SourceError> {
+        Rows::open(&self.paths[table], &FILES[table], self.schema)
+    }
+
+    /// See [`Source::look`](super::source::Source::look).
+    pub fn look(
+        &self,
+        table: usize,
+        columns: &[usize],
+        mut see: impl FnMut(u64, &Vec<String>, &[u8]) -> bool,
+    ) -> Result<(), SourceError> {
+        let mut rows = self.open_rows(table)?;
+        let (mut chunk, mut key, mut wants) = (Chunk::default(), Vec::new(), true);
+        let shape = &FILES[table];
+        let mut is_more = true;
+        while wants && is_more {
+            chunk.clear();
+            is_more = rows.look(&mut chunk, |line, fields, row| {
+                key.clear();
+                key.extend(columns.iter().map(|&n| shape.value(n, fields.get(n), self.schema)));
+                wants = wants && see(line, &key, row);
+            })?;
+            rows.rejected();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! What the timeline of a trial is drawn from: series on one clock, phases, events.
+
+use super::sampled::{Kind, Series, read};
+use crate::record::{EventRow, Record, RecordError, TrialRow};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A trial's timeline. Times are seconds since the trial's zero.
+#[derive(Debug, Serialize)]
+pub(super) struct TrialPlots {
+    variant: String,
+    trial: u32,
+    status: &'static str,
+    /// Where the plots begin: with the first phase, or half a second before it.
+    begin: f64,
+    end: f64,
+    phases: Vec<(String, f64, f64)>,
+    /// When, kind, node, text.
+    events: Vec<(f64, String, String, String)>,
+    /// Events that are in events.csv only.
+    more: usize,
+    plots: Vec<Plot>,
+}
+
+/// Series that share an axis.
+#[derive(Debug, PartialEq, Serialize)]
+struct Plot {
+    title: &'static str,
+    unit: &'static str,
+    log: bool,
+    /// What a point is, where it stands for several samples.
+    note: Option<String>,
+    x: Vec<f64>,
+    series: Vec<Line>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Line {
+    name: String,
+    values: Vec<Option<f64>>,
+}
+
+/// Numbers that a page may hold, so that it stays small and opens at once.
+const BUDGET: usize = 200_000;
+
+/// No plot is made coarser than this.
+const LEAST: usize = 120;
+
+/// Events of a trial that a page holds.
+const EVENTS: usize = 400;
+
+/// The timelines of all trials of `record`, of which a page has `records`.
+pub(super) fn trials(record: &Record, records: usize) -> Result<Vec<TrialPlots>, RecordError> {
+    let mut series = read(record)?;
+    let budget = BUDGET / records.max(1) / record.trials.len().max(1);
+    let trials = record.trials.iter().map(|trial| {
+        let series = series.remove(&(trial.variant.clone(), trial.trial)).unwrap_or_default();
+        timeline(record, trial, &series, budget)
+    });
+    Ok(trials.collect())
+}
+
+fn timeline(record: &Record, trial: &TrialRow, series: &Series, budget: usize) -> TrialPlots {
+    let of_trial = |event: &&EventRow| event.variant == trial.variant && event.trial == trial.trial;
+    let events: Vec<&EventRow> = record.events.iter().filter(of_trial).collect();
+    let newest = series.values().flatten().map(|(at, _)| *at as f64).chain(events.iter().map(|event| event.elapsed_ms));
+    let end = newest.max_by(f64::total_cmp).unwrap_or_default() / 1000.0;
+    let dated: Vec<&&EventRow> = events.iter().filter(|event| !event.kind.starts_with("phase.")).collect();
+    let shown = dated.iter().take(EVENTS).map(|event| {
+        let node = event.node.clone().unwrap_or_default();
+        (thousandths(event.elapsed_ms / 1000.0), event.kind.clone(), node, event.text.clone())
+    });
+    let phases = phases(&events, end);
+    let begin = phases.first().map_or(0.0, |(_, from, _)| thousandths((from - 0.5).max(0.0)));
+    TrialPlots {
+        variant: trial.variant.clone(),
+        trial: trial.trial,
+        status: trial.status.name(),
+        begin,
+        end: thousandths(end),
+        phases,
+        events: shown.collect(),
+        more: dated.len().saturating_sub(EVENTS),
+        plots: plots(series, (begin, end), budget),
+    }
+}
+
+/// Name, beginning and end of each phase that began.
+fn phases(events: &[&EventRow], end: f64) -> Vec<(String, f64, f64)> {
+    let name = |event: &EventRow| event.text.split(' ').next().unwrap_or_default().to_owned();
+    let begun = events.iter().filter(|event| event.kind == "phase.start");
+    let phases = begun.map(|start| {
+        let ends = events.iter().find(|event| event.kind == "phase.end" && name(event) == name(start));
+        let until = ends.map_or(end, |event| event.elapsed_ms / 1000.0);
+        (name(start), thousandths(start.elapsed_ms / 1000.0), thousandths(until))
+    });
+    phases.collect()
+}
+
+fn plots(series: &Series, shown: (f64, f64), budget: usize) -> Vec<Plot> {
+    let kinds = [
+        (Kind::Throughput, "Throughput", "1/s", false),
+        (Kind::Ledger, "Writes that the ledger had acknowledged", "1/s", false),
+        (Kind::Response, "Response time, from the intended instant", "s", true),
+        (Kind::Lag, "Lag by target: from commit to visible", "s", true),
+        (Kind::Replay, "Lag by target: replay_lag of pg_stat_replication", "s", true),
+        (Kind::Waits, "Active sessions of the primary, by what they wait for", "count", false),
+        (Kind::Wal, "WAL written", "bytes/s", false),
+        (Kind::Cpu, "Processors used by containers", "count", false),
+    ];
+    let each = budget / kinds.len();
+    let plots = kinds.into_iter().filter_map(|(kind, title, unit, log)| {
+        let of: BTreeMap<&str, &Vec<(i64, f64)>> = series
+            .iter()
+            .filter(|((of, _), _)| *of == kind)
+            .map(|((_, name), values)| (name.as_str(), values))
+            .collect();
+        (!of.is_empty()).then(|| plot(&of, title, unit, log, shown, (each / of.len()).max(LEAST)))
+    });
+    plots.collect()
+}
+
+/// Puts series on common instants, and where these are more than `most`, several of them into one: of latencies and lags
+/// the worst counts, for percentiles cannot be averaged; of the rest the mean.
+fn plot(
+    of: &BTreeMap<&str, &Vec<(i64, f64)>>,
+    title: &'static str,
+    unit: &'static str,
+    log: bool,
+    (begin, end): (f64, f64),
+    most: usize,
+) -> Plot {
+    let from = (begin * 1000.0) as i64;
+    let instants = of.values().flat_map(|values| values.iter().map(|(at, _)| *at)).filter(|at| *at >= from);
+    let instants: Vec<i64> = instants.collect::<BTreeSet<_>>().into_iter().collect();
+    let width = instants.len().div_ceil(most).max(1);
+    let chunks: Vec<&[i64]> = instants.chunks(width).collect();
+    let mut x: Vec<f64> = chunks.iter().map(|chunk| chunk[0] as f64 / 1000.0).collect();
+    let mut series: Vec<Line> = of
+        .iter()
+        .map(|(name, values)| {
+            let mut values = values.iter().skip_while(|(at, _)| *at < from).peekable();
+            let points = chunks.iter().map(|chunk| {
+                let last = chunk[chunk.len() - 1];
+                let mut within = Vec::new();
+                while let Some((_, value)) = values.next_if(|(at, _)| *at <= last) {
+                    within.push(*value);
+                }
+                let mean = || within.iter().sum::<f64>() / within.len() as f64;
+                let one =
+                    if log { within.iter().copied().max_by(f64::total_cmp) } else { (!within.is_empty()).then(mean) };
+                one.map(short)
+            });
+            Line { name: (*name).to_owned(), values: points.collect() }
+        })
+        .collect();
+    // All plots of a trial show the same stretch of time.
+    if x.first().is_some_and(|first| *first > begin) {
+        x.insert(0, begin);
+        series.iter_mut().for_each(|line| line.values.insert(0, None));
+    }
+    if x.last().is_some_and(|last| *last < end) {
+        x.push(thousandths(end));
+        series.iter_mut().for_each(|line| line.values.push(None));
+    }
+    let what = if log { "worst" } else { "mean" };
+    let note = (width > 1).then(|| format!("each point is the {what} of {width} samples"));
+    Plot { title, unit, log, note, x, series }
+}
+
+/// Four significant digits, which is more than a plot shows.
+fn short(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+fn thousandths(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_samples_become_one_point_and_that_is_said() {
+        let values: Vec<(i64, f64)> = (1..=1000).map(|i| (i * 1000, if i == 500 { 9.0 } else { 1.0 })).collect();
+        let of = BTreeMap::from([("p99", &values)]);
+        let worst = plot(&of, "Response", "s", true, (0.0, 1001.0), 100);
+        assert_eq!(worst.note.as_deref(), Some("each point is the worst of 10 samples"));
+        assert_eq!((worst.x.len(), worst.x[0], worst.x[101]), (102, 0.0, 1001.0));
+        assert_eq!(worst.series[0].values.iter().flatten().copied().fold(0.0, f64::max), 9.0);
+        let mean = plot(&of, "WAL", "bytes/s", false, (0.0, 1000.0), 100);
+        assert_eq!(mean.series[0].values.iter().flatten().copied().fold(0.0, f64::max), 1.8);
+    }
+
+    #[test]
+    fn series_share_instants_and_gaps_stay() {
+        let (a, b) = (vec![(0, 1.0), (1000, 2.0)], vec![(1000, 3.0), (2000, 4.0)]);
+        let plot = plot(&BTreeMap::from([("a", &a), ("b", &b)]), "x", "s", false, (0.0, 2.0), 100);
+        assert_eq!(plot.x, [0.0, 1.0, 2.0]);
+        assert_eq!(plot.series[0].values, [Some(1.0), Some(2.0), None]);
+        assert_eq!(plot.series[1].values, [None, Some(3.0), Some(4.0)]);
+        assert_eq!(plot.note, None);
+    }
+}

@@ -1,0 +1,195 @@
+//! `metrics.lp.gz`, read back: of every trial the series that plots are made of.
+
+use crate::record::{Record, RecordError};
+use flate2::read::MultiGzDecoder;
+use influxdb_line_protocol::{FieldValue, ParsedLine, parse_lines};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::Path;
+
+/// A plot that a series belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    /// Transactions and errors a second.
+    Throughput,
+    /// Acknowledged writes a second.
+    Ledger,
+    /// Response times of an interval, seconds.
+    Response,
+    /// Commit to visible, seconds.
+    Lag,
+    /// Replay lag that the primary knows of, seconds.
+    Replay,
+    /// Active sessions of primaries by what they wait for.
+    Waits,
+    /// WAL written by primaries, bytes a second.
+    Wal,
+    /// Processors that containers used.
+    Cpu,
+}
+
+/// Series of a trial by plot and name: milliseconds since the trial's zero, and value.
+pub(super) type Series = BTreeMap<(Kind, String), Vec<(i64, f64)>>;
+
+/// Points of one interval that different tasks stamp some milliseconds apart are to share an instant.
+const SLOT: i64 = 100;
+
+/// What is read of a trial.
+struct Trial {
+    zero: i64,
+    series: Series,
+    /// Newest stamp and count of every counter.
+    before: HashMap<(Kind, String), (i64, f64)>,
+    /// When primaries answered, and their sessions by wait class: no row there means no session.
+    waits: BTreeMap<i64, BTreeMap<String, f64>>,
+}
+
+/// All trials of a record, by variant and number. A file that its writer did not end is read as far as it goes.
+pub(super) fn read(record: &Record) -> Result<HashMap<(String, u32), Series>, RecordError> {
+    let mut trials: HashMap<(String, u32), Trial> = HashMap::new();
+    for row in &record.trials {
+        let Ok(zero) = row.started_at.parse::<jiff::Timestamp>() else { continue };
+        let trial = Trial {
+            zero: zero.as_millisecond(),
+            series: Series::new(),
+            before: HashMap::new(),
+            waits: BTreeMap::new(),
+        };
+        trials.insert((row.variant.clone(), row.trial), trial);
+    }
+    lines(&record.dir.join("metrics.lp.gz"), |line| {
+        let of = (tag(line, "variant"), tag(line, "trial").parse().unwrap_or(0));
+        if let (Some(trial), Some(at)) = (trials.get_mut(&of), line.timestamp) {
+            trial.take(line, at - trial.zero);
+        }
+    })?;
+    Ok(trials.into_iter().map(|(of, trial)| (of, trial.finish())).collect())
+}
+
+/// Calls `each` with every line; no file, no lines.
+fn lines(path: &Path, mut each: impl FnMut(&ParsedLine<'_>)) -> Result<(), RecordError> {
+    let failed = |source| RecordError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut from = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
+    let mut line = String::new();
+    let mut number = 0;
+    loop {
+        line.clear();
+        number += 1;
+        match from.read_line(&mut line) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // The writer was killed: what it had not flushed is not there.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        }
+        for parsed in parse_lines(&line) {
+            match parsed {
+                Ok(parsed) => each(&parsed),
+                Err(_) if !line.ends_with('\n') => return Ok(()),
+                Err(error) => {
+                    let what = format!("line {number}: {error}");
+                    return Err(RecordError::Damaged { path: path.to_owned(), what });
+                }
+            }
+        }
+    }
+}
+
+impl Trial {
+    fn take(&mut self, line: &ParsedLine<'_>, at: i64) {
+        let slot = (at as f64 / SLOT as f64).round() as i64 * SLOT;
+        match line.series.measurement.as_str() {
+            "load_ops" => {
+                let load = tag(line, "load");
+                self.interval(line, "done", &load, at);
+                self.interval(line, "errors", &format!("{load} errors"), at);
+            }
+            "load_latency" => {
+                let name = format!("{} {}", tag(line, "load"), tag(line, "transaction"));
+                for (field, quantile) in [("response_p50", "p50"), ("response_p99", "p99")] {
+                    self.gauge(Kind::Response, format!("{name} {quantile}"), slot, number(line, field));
+                }
+            }
+            "ledger" => self.counter(Kind::Ledger, "acknowledged".into(), at, number(line, "acked"), 1.0),
+            "lag_visible" => {
+                let name = format!("{}>{}", tag(line, "source"), tag(line, "node"));
+                self.gauge(Kind::Lag, name, slot, number(line, "upper_max"));
+            }
+            "pg_stat_replication" => {
+                let name = format!("{}>{}", tag(line, "node"), tag(line, "application_name"));
+                self.gauge(Kind::Replay, name, slot, number(line, "replay_lag"));
+            }
+            "pg_replication" if tag(line, "role") == "primary" => {
+                self.waits.entry(at).or_default();
+                self.counter(Kind::Wal, tag(line, "node"), at, number(line, "current_lsn_bytes"), 1.0);
+            }
+            "pg_ash" if tag(line, "role") == "primary" && tag(line, "state") == "active" => {
+                let class = self.waits.entry(at).or_default().entry(tag(line, "wait_event_type")).or_default();
+                *class += number(line, "sessions").unwrap_or_default();
+            }
+            "container" => self.counter(Kind::Cpu, tag(line, "node"), at, number(line, "cpu_usage_ns"), 1e9),
+            _ => {}
+        }
+    }
+
+    fn gauge(&mut self, kind: Kind, name: String, at: i64, value: Option<f64>) {
+        self.series.entry((kind, name)).or_default().extend(value.map(|value| (at, value)));
+    }
+
+    /// A count of the interval that ends here, as a rate; of the first interval nobody knows when it began.
+    fn interval(&mut self, line: &ParsedLine<'_>, field: &str, name: &str, at: i64) {
+        let Some(count) = number(line, field) else { return };
+        let key = (Kind::Throughput, name.to_owned());
+        if let Some((before, _)) = self.before.insert(key.clone(), (at, 0.0)).filter(|(before, _)| *before < at) {
+            let rate = count * 1000.0 / (at - before) as f64;
+            let slot = (at as f64 / SLOT as f64).round() as i64 * SLOT;
+            self.series.entry(key).or_default().push((slot, rate));
+        }
+    }
+
+    /// A count since some beginning, as a rate in units of `unit`; one that went back began anew.
+    fn counter(&mut self, kind: Kind, name: String, at: i64, count: Option<f64>, unit: f64) {
+        let Some(count) = count else { return };
+        let key = (kind, name);
+        let before = self.before.insert(key.clone(), (at, count));
+        if let Some((then, before)) = before.filter(|(then, before)| *then < at && *before <= count) {
+            let rate = (count - before) / unit * 1000.0 / (at - then) as f64;
+            let slot = (at as f64 / SLOT as f64).round() as i64 * SLOT;
+            self.series.entry(key).or_default().push((slot, rate));
+        }
+    }
+
+    fn finish(mut self) -> Series {
+        let classes: std::collections::BTreeSet<String> =
+            self.waits.values().flat_map(|classes| classes.keys().cloned()).collect();
+        for class in classes {
+            let values = self.waits.iter().map(|(at, of)| (*at, of.get(&class).copied().unwrap_or(0.0))).collect();
+            self.series.insert((Kind::Waits, class), values);
+        }
+        // A load without errors, a class that nobody waited for: a line of zeros says less than none.
+        self.series.retain(|(kind, name), values| {
+            let matters = *kind == Kind::Waits || name.ends_with(" errors");
+            !values.is_empty() && (!matters || values.iter().any(|(_, value)| *value != 0.0))
+        });
+        self.series
+    }
+}
+
+fn tag(line: &ParsedLine<'_>, name: &str) -> String {
+    line.tag_value(name).map_or_else(String::new, ToString::to_string)
+}
+
+fn number(line: &ParsedLine<'_>, name: &str) -> Option<f64> {
+    match line.field_value(name)? {
+        FieldValue::I64(value) => Some(*value as f64),
+        FieldValue::U64(value) => Some(*value as f64),
+        FieldValue::F64(value) => Some(*value),
+        FieldValue::String(_) | FieldValue::Boolean(_) => None,
+    }
+}

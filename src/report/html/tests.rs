@@ -1,0 +1,143 @@
+use super::super::tests::Lab;
+use super::*;
+use crate::metric::Value;
+use crate::record::{EventRow, Status};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
+
+const HOSTILE: &str = "</script><script>alert('x')</script>\"&";
+
+/// A record in `dir` with `points` as its sampled points.
+fn record(dir: &Path, points: &str) -> Record {
+    let mut lab = Lab::new(&["off", "on"], 2);
+    for trial in 1..=2 {
+        for level in ["off", "on"] {
+            let outage = Value::new("failover.write_outage", 0.5 * f64::from(trial));
+            lab.ok(level, trial, &[outage, Value::new("ledger.acked_lost", 0.0)]);
+        }
+    }
+    lab.ended("on", 3, Status::Failed, Some(HOSTILE), &[]);
+    let mut record = lab.record();
+    record.dir = dir.to_owned();
+    record.manifest.scenario = HOSTILE.into();
+    record.plan.question = HOSTILE.into();
+    for (at, kind, text) in [
+        (1000.0, "phase.start", "kill for 8s"),
+        (2000.0, "fault.kill", HOSTILE),
+        (1990.0, "ledger.last_ack", "x"),
+        (2300.0, "failover.confirmed", "x"),
+        (2500.0, "ledger.first_ack", "x"),
+    ] {
+        record.events.push(EventRow {
+            run_id: "r".into(),
+            variant: "commit=on".into(),
+            trial: 1,
+            elapsed_ms: at,
+            at: "2026-11-22T10:26:02Z".into(),
+            kind: kind.into(),
+            node: Some(HOSTILE.into()),
+            text: text.into(),
+        });
+    }
+    let mut file = GzEncoder::new(std::fs::File::create(dir.join("metrics.lp.gz")).unwrap(), Compression::fast());
+    file.write_all(points.as_bytes()).unwrap();
+    file.finish().unwrap();
+    record
+}
+
+/// The zero of the lab's trials, in milliseconds.
+const ZERO: i64 = 1_795_343_160_000;
+
+fn points() -> String {
+    let line = |measurement: &str, tags: &str, fields: &str, at: i64| {
+        format!("{measurement},run_id=r,scenario=x,variant=commit\\=on,trial=1{tags} {fields} {}\n", ZERO + at)
+    };
+    let mut points = String::new();
+    for second in 1..=4 {
+        let at = second * 1000;
+        points += &line("load_ops", ",load=app", &format!("done={}i,errors=0i", 100 * second), at + 3);
+        points += &line("pg_replication", ",node=a,role=primary", &format!("current_lsn_bytes={}i", 4096 * second), at);
+        points += &line("lag_visible", ",node=s1,role=standby,source=a", "waiting=0i,upper_max=0.004", at + 7);
+    }
+    points += &line("pg_ash", ",node=a,role=primary,state=active,wait_event_type=Lock", "sessions=3i", 2000);
+    points
+}
+
+#[test]
+fn names_of_others_stay_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = page(&[&record(dir.path(), "")]).unwrap();
+    assert!(!page.contains("<script>alert"), "a name became markup");
+    assert!(page.contains("&lt;/script&gt;&lt;script&gt;alert(&#39;x&#39;)"));
+    assert_eq!(page.matches("</script>").count(), 3, "the numbers and two scripts");
+    assert_eq!(page.matches("<h1>").count(), 1);
+}
+
+#[test]
+fn a_page_asks_nothing_of_the_network() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = page(&[&record(dir.path(), "")]).unwrap();
+    assert!(page.contains("default-src 'none'"));
+    for request in ["src=\"", "href=\"", "@import", "url(", "fetch(", "XMLHttpRequest"] {
+        assert!(!page.contains(request), "{request}");
+    }
+}
+
+#[test]
+fn series_are_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = record(dir.path(), &points());
+    let trials = serde_json::to_value(plots::trials(&record, 1).unwrap()).unwrap();
+    let trial = trials.as_array().unwrap().iter().find(|trial| trial["variant"] == "commit=on").unwrap();
+    let of = |title: &str| {
+        let plots = trial["plots"].as_array().unwrap();
+        plots.iter().find(|plot| plot["title"].as_str().unwrap().starts_with(title)).unwrap().clone()
+    };
+    let throughput = of("Throughput");
+    assert_eq!(throughput["x"], serde_json::json!([0.5, 2.0, 3.0, 4.0]));
+    assert_eq!(
+        throughput["series"][0]["values"],
+        serde_json::json!([null, 200.0, 300.0, 400.0]),
+        "the first has no length"
+    );
+    assert_eq!(throughput["series"].as_array().unwrap().len(), 1, "there were no errors");
+    assert_eq!(of("WAL")["series"][0]["values"], serde_json::json!([null, 4096.0, 4096.0, 4096.0]));
+    let waits = of("Active sessions");
+    assert_eq!(waits["series"][0]["name"], "Lock");
+    assert_eq!(waits["series"][0]["values"], serde_json::json!([null, 0.0, 3.0, 0.0, 0.0]));
+    assert_eq!(of("Lag")["series"][0]["name"], "a>s1");
+    assert_eq!(trial["phases"], serde_json::json!([["kill", 1.0, 4.0]]));
+    assert_eq!(trial["events"][0][1], "fault.kill");
+}
+
+#[test]
+fn a_file_without_end_is_read_as_far_as_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = record(dir.path(), &points().repeat(50));
+    let path = dir.path().join("metrics.lp.gz");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
+    assert!(!plots::trials(&record, 1).unwrap().is_empty());
+    std::fs::write(&path, b"no gzip at all").unwrap();
+    assert!(plots::trials(&record, 1).unwrap_err().to_string().contains("metrics.lp.gz"));
+}
+
+#[test]
+fn the_fault_is_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    let html = outage::html(&record(dir.path(), "")).unwrap();
+    assert!(html.contains("t3 confirmed dead: 300 ms"), "{html}");
+    assert!(html.contains("<span class=\"total\">510 ms</span>"), "{html}");
+    assert!(html.contains("<td>–</td>"), "what was not observed is not 0");
+}
+
+#[test]
+fn two_runs_are_compared_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = record(dir.path(), "");
+    let page = page(&[&record, &record]).unwrap();
+    assert!(page.find("id=\"compared\"").unwrap() < page.find("<h1>").unwrap());
+    assert_eq!(page.matches("<h1>").count(), 2);
+    assert!(page.contains("id=\"timeline-1\""));
+}
