@@ -3,7 +3,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench bench-clones bench-paths build setup check observe
+.PHONY: run test bench bench-clones bench-load bench-paths build setup check observe
 
 run: setup build
 	$(BIN) run failover
@@ -33,6 +33,11 @@ bench: setup
 bench-clones: setup
 	cargo bench --locked --bench clone_floor
 
+# The loader beside psql's \copy: same files, same end state, in turn.
+bench-load: setup
+	cargo bench --locked --bench load
+	cargo bench --locked --bench fill_pgbench
+
 # The harness's own hot paths (criterion); needs no server.
 bench-paths:
-	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench proxy
+	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench rows --bench proxy

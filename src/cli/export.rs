@@ -8,7 +8,7 @@ use std::process::ExitCode;
 /// Print a results folder's rows as CSV (or JSON) for other tools.
 ///
 /// `summary`: one value a row; `events`: dated happenings; `trials`: one row a trial; `latency`: percentiles
-/// from the interval logs.
+/// from the interval logs; `samples`: every sampled value.
 #[derive(Debug, Args)]
 pub struct Export {
     /// The results folder of a run
@@ -29,6 +29,7 @@ enum Rows {
     Events,
     Trials,
     Latency,
+    Samples,
 }
 
 impl Export {
@@ -40,6 +41,7 @@ impl Export {
             Rows::Events => What::Events,
             Rows::Trials => What::Trials,
             Rows::Latency => What::Latency,
+            Rows::Samples => What::Samples,
         };
         let form = if self.json { Form::Json } else { Form::Csv };
         export(&record, what, form, &mut std::io::stdout().lock())?;

@@ -5,8 +5,10 @@ mod clean;
 mod clone;
 mod compare;
 mod completions;
+mod destination;
 mod doctor;
 mod export;
+mod generate;
 mod list;
 mod load;
 mod new;
@@ -14,6 +16,7 @@ mod plan;
 mod replay;
 mod report;
 mod run;
+mod sample;
 mod selftest;
 mod source;
 mod template;
@@ -62,9 +65,11 @@ enum Command {
     Export(export::Export),
     Selftest(selftest::Selftest),
     Replay(replay::Replay),
+    Sample(sample::Sample),
     Clean(clean::Clean),
     Clone(clone::Clone),
     Load(load::Load),
+    Generate(generate::Generate),
     Template(template::Template),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -88,9 +93,11 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Selftest(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Sample(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),
         Command::Load(command) => command.run(),
+        Command::Generate(command) => command.run(),
         Command::Template(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),

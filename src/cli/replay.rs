@@ -1,11 +1,12 @@
 //! `pgbench-rs replay`: the points of a results folder, sent to a server.
 
 use super::Usage;
+use super::destination::DestinationArgs;
 use crate::record::Record;
 use crate::run::tell;
-use crate::sink::{self, Address, Destination, Influx, Influx1, Pace, Say, VictoriaMetrics};
+use crate::sink::{self, Destination, Pace, Say};
 use anyhow::Context;
-use clap::{ArgGroup, Args};
+use clap::Args;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 /// As often as wanted: the same points overwrite each other. To a sink of the run's own scenario only what it did not
 /// get is sent. Exit code 4 if some points did not arrive.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("kind").args(["bucket", "database"]))]
 pub struct Replay {
     /// The results folder of a run
     #[arg(value_name = "DIR")]
@@ -24,24 +24,8 @@ pub struct Replay {
     /// Name of a `[sink.NAME]` of its scenario, or an address: of VictoriaMetrics, or of InfluxDB
     #[arg(long, value_name = "NAME|URL")]
     to: String,
-    /// Organization, of InfluxDB 2
-    #[arg(long, requires = "bucket")]
-    org: Option<String>,
-    /// Bucket, of InfluxDB 2
-    #[arg(long, requires = "org")]
-    bucket: Option<String>,
-    /// Database, of InfluxDB 1
-    #[arg(long)]
-    database: Option<String>,
-    /// User, of InfluxDB 1
-    #[arg(long, requires = "database")]
-    user: Option<String>,
-    /// Environment variable with the token, or with the user's password
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "token_file")]
-    token_env: Option<String>,
-    /// File with the token, or with the user's password
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    server: DestinationArgs,
     /// Print the account as JSON
     #[arg(long)]
     json: bool,
@@ -80,20 +64,6 @@ impl Replay {
             let offset = record.manifest.sinks.get(&self.to).map_or(0, |account| account.offset);
             return Ok((sink.clone(), offset));
         }
-        let url: Address = self.to.parse().map_err(|error: String| Usage(format!("--to: {error}")))?;
-        let (variable, file) = (self.token_env.clone(), self.token_file.clone());
-        let destination = match (self.org.clone().zip(self.bucket.clone()), self.database.clone()) {
-            (Some((org, bucket)), _) => {
-                Destination::Influx(Influx { url, org, bucket, token_env: variable, token_file: file })
-            }
-            (None, Some(database)) => {
-                let user = self.user.clone();
-                Destination::Influx1(Influx1 { url, database, user, password_env: variable, password_file: file })
-            }
-            (None, None) => {
-                Destination::VictoriaMetrics(VictoriaMetrics { url, token_env: variable, token_file: file })
-            }
-        };
-        Ok((destination, 0))
+        Ok((self.server.at(&self.to)?, 0))
     }
 }

@@ -23,6 +23,7 @@ mod facts;
 mod fence;
 mod fixup;
 mod identity;
+mod item;
 mod making;
 mod method;
 mod phase;

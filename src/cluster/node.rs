@@ -1,6 +1,7 @@
 //! A node: a server with a name, a place and a rank, and the settings by which a standby follows another.
 
 use super::disks::Disk;
+use crate::base::proc::Stat;
 use crate::base::units::Size;
 use crate::disk::OwnDisk;
 use crate::driver::docker::stats::Stats;
@@ -210,6 +211,11 @@ impl Node {
     /// [`ContainerServer::stats`](crate::driver::docker::ContainerServer::stats).
     pub async fn stats(&self) -> Option<Result<Stats, SignalError>> {
         Some(self.server.container()?.stats().await)
+    }
+
+    /// Its processes on this machine, the postmaster first; of a container or somebody else's server none.
+    pub fn processes(&self) -> Vec<Stat> {
+        self.server.processes()
     }
 
     /// The engine that its container is on.

@@ -285,7 +285,7 @@ impl ProcessServer {
     }
 
     /// The processes of `part`, the postmaster first.
-    fn members(&self, part: Part) -> Vec<Stat> {
+    pub(super) fn members(&self, part: Part) -> Vec<Stat> {
         let Some(running) = self.running().clone().filter(|running| !running.child.is_reaped()) else {
             return Vec::new();
         };

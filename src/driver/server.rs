@@ -6,6 +6,7 @@ use super::external::ExternalServer;
 use super::outcome::{Killed, Proof, SignalError, Stopped};
 use super::process::ProcessServer;
 use super::start::{StartError, Step};
+use crate::base::proc::Stat;
 use crate::pg::Host;
 use crate::pg::control::{ControlData, ControlError};
 use std::path::Path;
@@ -162,6 +163,14 @@ impl Server {
             Server::Process(server) => server.is_running(),
             Server::Container(server) => server.is_running(),
             Server::External(server) => server.is_running(),
+        }
+    }
+
+    /// Its processes on this machine, the postmaster first; of a container or somebody else's none.
+    pub fn processes(&self) -> Vec<Stat> {
+        match self {
+            Server::Process(server) => server.members(Part::Server),
+            Server::Container(_) | Server::External(_) => Vec::new(),
         }
     }
 

@@ -170,6 +170,25 @@ impl Chunk {
     }
 }
 
+/// An `integer` from its decimal digits, with a minus before them or not.
+pub fn int(field: &[u8]) -> Option<i32> {
+    let (sign, digits) = match field {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    if digits.is_empty() || digits.len() > 10 {
+        return None;
+    }
+    let mut value = 0i64;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + i64::from(digit - b'0');
+    }
+    i32::try_from(sign * value).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -185,6 +185,41 @@ impl Read for Hashing {
     }
 }
 
+/// What the system says of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Its size.
+    pub bytes: u64,
+    /// Nanoseconds since 1970.
+    changed: u128,
+}
+
+impl Stamp {
+    /// Asks.
+    pub fn of(path: &Path) -> Result<Stamp, SourceError> {
+        let read = |why| SourceError::Read { path: path.to_owned(), why };
+        let metadata = path.metadata().map_err(read)?;
+        let changed = metadata.modified().map_err(read)?.duration_since(std::time::UNIX_EPOCH);
+        Ok(Stamp { bytes: metadata.len(), changed: changed.map_or(0, |since| since.as_nanos()) })
+    }
+
+    /// In a short text that is equal only for a file that was not changed.
+    pub fn key(&self) -> String {
+        format!("{}-{}", self.bytes, self.changed)
+    }
+}
+
+/// `name` in `dir`, or `name.gz`; absent when there is neither.
+pub fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>, SourceError> {
+    let (plain, gzip) = (dir.join(name), dir.join(format!("{name}.gz")));
+    match (plain.exists(), gzip.exists()) {
+        (true, true) => Err(SourceError::Twice(plain, gzip)),
+        (true, false) => Ok(Some(plain)),
+        (false, true) => Ok(Some(gzip)),
+        (false, false) => Ok(None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //! and how they get into a server (`COPY … (FORMAT binary)`), accounted for row by row.
 //!
 //! ```text
-//! files (IMDb), or value = hash(seed, table, column, row)
+//! files (IMDb, JOB), or value = hash(seed, table, column, row)
 //!   └─▶ Rows::fill ─▶ Chunk (binary COPY rows, about 256 kB) ─▶ a stream's COPY ─▶ keys, indexes, ANALYZE
 //!         └─▶ rejects, each with its line and reason
 //! ```
@@ -11,6 +11,7 @@ pub mod books;
 pub mod chunk;
 pub mod file;
 pub mod imdb;
+pub mod job;
 pub mod load;
 pub mod pgbench;
 pub mod random;

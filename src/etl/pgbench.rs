@@ -82,7 +82,8 @@ pub enum ReadyError {
     Sql(#[from] Error),
 }
 
-const NAMES: [&str; 4] = ["pgbench_branches", "pgbench_tellers", "pgbench_accounts", "pgbench_history"];
+/// Their names.
+pub const NAMES: [&str; 4] = ["pgbench_branches", "pgbench_tellers", "pgbench_accounts", "pgbench_history"];
 
 /// What is there of pgbench's tables. A scale is believed when branches, tellers and accounts agree on it.
 pub async fn scale_of(client: &Client) -> Result<Found, Error> {

@@ -25,6 +25,51 @@ pub struct Reject {
     pub row: Vec<u8>,
 }
 
+/// Why a line is no row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// Too few or too many columns.
+    #[error("{found} columns instead of {wanted}")]
+    Columns {
+        /// So many.
+        found: usize,
+        /// So many should be.
+        wanted: usize,
+    },
+    /// A field that its column cannot have.
+    #[error("{column} is no {wanted}: {found}")]
+    Field {
+        /// The header's word for it.
+        column: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+        /// What it is, shortened.
+        found: String,
+    },
+    /// Null in the primary key.
+    #[error("{0} is null, and of the primary key")]
+    NullKey(&'static str),
+    /// Bytes that are no UTF-8.
+    #[error("no UTF-8 at byte {0} of the line")]
+    Utf8(usize),
+    /// U+0000, which PostgreSQL's text cannot hold.
+    #[error("a zero byte")]
+    Zero,
+}
+
+impl Wrong {
+    /// Of a field that is not what its column wants.
+    pub fn field(column: &'static str, wanted: &'static str, field: &[u8]) -> Wrong {
+        Wrong::Field { column, wanted, found: String::from_utf8_lossy(field).chars().take(60).collect() }
+    }
+
+    /// Whether a line is text as PostgreSQL has it.
+    pub fn check(line: &[u8]) -> Result<(), Wrong> {
+        std::str::from_utf8(line).map_err(|error| Wrong::Utf8(error.valid_up_to() + 1))?;
+        if line.contains(&0) { Err(Wrong::Zero) } else { Ok(()) }
+    }
+}
+
 /// The rejects of one table in one pass. The file comes with the first of them, under its name when they are
 /// [kept](Rejects::keep).
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 
 use super::chunk::Chunk;
 use super::imdb;
+use super::job;
 use super::rejects::Reject;
 use super::synthetic;
 use super::table::Table;
@@ -20,6 +21,8 @@ pub enum Source {
     SyntheticImdb(synthetic::source::Tables),
     /// Tables of the user's own, synthetic.
     Tables(tables::Tables),
+    /// The 21 files of the Join Order Benchmark.
+    Job(job::Files),
 }
 
 /// How much there is of a table, as far as that is known before its rows are read.
@@ -88,6 +91,7 @@ impl Source {
             Source::Imdb(_) => "imdb",
             Source::SyntheticImdb(_) => "synthetic_imdb",
             Source::Tables(_) => "tables",
+            Source::Job(_) => "job",
         }
     }
 
@@ -97,13 +101,14 @@ impl Source {
             Source::Imdb(files) => files.tables(),
             Source::SyntheticImdb(tables) => tables.tables(),
             Source::Tables(tables) => tables.tables(),
+            Source::Job(files) => files.tables(),
         }
     }
 
     /// What is to be said of its tables to whoever finds them, and becomes their comment: that rows are synthetic.
     pub fn note(&self) -> Option<String> {
         match self {
-            Source::Imdb(_) => None,
+            Source::Imdb(_) | Source::Job(_) => None,
             Source::SyntheticImdb(tables) => Some(tables.note()),
             Source::Tables(tables) => Some(tables.note()),
         }
@@ -115,6 +120,7 @@ impl Source {
             Source::Imdb(files) => files.amount(table),
             Source::SyntheticImdb(tables) => tables.amount(table),
             Source::Tables(tables) => tables.amount(table),
+            Source::Job(files) => files.amount(table),
         }
     }
 
@@ -126,6 +132,7 @@ impl Source {
             Source::Imdb(files) => files.key(table),
             Source::SyntheticImdb(tables) => tables.key(table),
             Source::Tables(tables) => tables.key(table),
+            Source::Job(files) => files.key(table),
         }
     }
 
@@ -133,8 +140,8 @@ impl Source {
     pub fn has_parts(&self, _table: usize) -> bool {
         match self {
             // A compressed file can be read from its beginning only.
-            Source::Imdb(_) => false,
             Source::SyntheticImdb(_) | Source::Tables(_) => true,
+            Source::Imdb(_) | Source::Job(_) => false,
         }
     }
 
@@ -144,6 +151,7 @@ impl Source {
             Source::Imdb(files) => Rows::Imdb(Box::new(files.open_rows(table)?)),
             Source::SyntheticImdb(tables) => Rows::SyntheticImdb(Box::new(tables.open(table, part))),
             Source::Tables(tables) => Rows::Tables(Box::new(tables.open(table, part))),
+            Source::Job(files) => Rows::Job(Box::new(files.open_rows(table)?)),
         })
     }
 
@@ -158,6 +166,7 @@ impl Source {
         match self {
             Source::Imdb(files) => files.look(table, columns, see),
             Source::SyntheticImdb(_) | Source::Tables(_) => Ok(()),
+            Source::Job(files) => files.look(table, columns, see),
         }
     }
 }
@@ -171,6 +180,8 @@ pub enum Rows {
     SyntheticImdb(Box<synthetic::source::Rows>),
     /// Of a user's own synthetic table.
     Tables(Box<tables::Rows>),
+    /// Of a file of the Join Order Benchmark's.
+    Job(Box<job::Rows>),
 }
 
 impl Rows {
@@ -181,6 +192,7 @@ impl Rows {
             Rows::Imdb(rows) => rows.fill(chunk),
             Rows::SyntheticImdb(rows) => Ok(rows.fill(chunk)),
             Rows::Tables(rows) => Ok(rows.fill(chunk)),
+            Rows::Job(rows) => rows.fill(chunk),
         }
     }
 
@@ -189,6 +201,7 @@ impl Rows {
         match self {
             Rows::Imdb(rows) => rows.rejected(),
             Rows::SyntheticImdb(_) | Rows::Tables(_) => Vec::new(),
+            Rows::Job(rows) => rows.rejected(),
         }
     }
 
@@ -197,6 +210,7 @@ impl Rows {
         match self {
             Rows::Imdb(rows) => rows.position(),
             Rows::SyntheticImdb(_) | Rows::Tables(_) => 0,
+            Rows::Job(rows) => rows.position(),
         }
     }
 
@@ -205,6 +219,7 @@ impl Rows {
         match self {
             Rows::Imdb(rows) => Some(rows.digest()),
             Rows::SyntheticImdb(_) | Rows::Tables(_) => None,
+            Rows::Job(rows) => Some(rows.digest()),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Everything resolved: which variants there are, which trials in which order, with which seeds.
 //! Nothing here is decided later but what only the machine can say.
 
+mod clones;
 mod estimate;
 mod logical;
 mod order;
 mod place;
 mod print;
 
+pub use clones::Places;
 pub use estimate::Estimate;
-pub use print::{Places, Printed};
+pub use print::Printed;
 
 use crate::scenario::Scenario;
 use crate::scenario::read::Document;

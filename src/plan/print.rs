@@ -1,25 +1,16 @@
 //! A plan as text: everything that would happen.
 
+use super::clones::{self, Places};
 use super::{Plan, Variant, logical, place};
 use crate::base::units::{Size, Time, human};
-use crate::clone::Method;
-use crate::disk::Format;
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
-use crate::probe::clones::Campaign;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Bound, Limit, Phase, Role, Scenario};
-use crate::snapshot::choose::Choice;
 use crate::workload::profile::Arrivals;
 use crate::workload::{Load, Profile};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
-
-/// What was found out of the directories in which servers' own would be made, by [`NodePlan::dir`]; under none the
-/// default one.
-pub type Places = BTreeMap<Option<PathBuf>, Choice>;
 
 /// A plan as text, with what was found out.
 #[derive(Clone, Copy, Debug)]
@@ -45,16 +36,6 @@ impl fmt::Display for Printed<'_> {
 }
 
 impl Plan {
-    /// The directories of servers that are cloned by whatever way is best there, as keys of [`Places`].
-    pub fn unknown_places(&self) -> BTreeSet<Option<PathBuf>> {
-        let scenarios = self.variants.iter().map(|variant| &variant.scenario);
-        let campaigns =
-            scenarios.flat_map(|scenario| scenario.clone.values().map(move |campaign| (scenario, campaign)));
-        let automatic = campaigns.filter(|(_, campaign)| campaign.recipe.method == Method::Auto);
-        let sources = automatic.filter_map(|(scenario, campaign)| source(scenario, &campaign.of));
-        sources.filter(|node| node.disk.is_none()).map(|node| node.dir).collect()
-    }
-
     fn print(&self, f: &mut fmt::Formatter<'_>, places: &Places) -> fmt::Result {
         writeln!(f, "{}: {}", self.scenario, self.question)?;
         if !self.answer.is_empty() {
@@ -108,7 +89,7 @@ fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     Ok(())
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
@@ -204,72 +185,14 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario, places: &Places) -> 
         )?;
     }
     for (name, campaign) in &scenario.clone {
-        writeln!(f, "  clones {name}: {}", clones(scenario, campaign, places))?;
+        writeln!(f, "  clones {name}: {}", clones::in_words(scenario, campaign, places))?;
     }
     let sample = &scenario.sample;
-    writeln!(f, "  statistics views every {}, every {} in a phase with a step", sample.every, sample.around_fault)?;
+    writeln!(f, "  sessions every {}, counters every {}, tables every {}", sample.waits, sample.every, sample.tables)?;
     if place::containers(scenario) {
         writeln!(f, "  containers every {}, at whole seconds and no more often", sample.every)?;
     }
     Ok(())
-}
-
-fn clones(scenario: &Scenario, campaign: &Campaign, places: &Places) -> String {
-    let recipe = &campaign.recipe;
-    let method = match recipe.method {
-        Method::Auto => automatic(source(scenario, &campaign.of).as_ref(), places),
-        method => method.to_string(),
-    };
-    let mut line = format!("of {} in {}, by {method}, {}", campaign.of, campaign.phase, recipe.mode);
-    line += &match campaign.rounds {
-        Some(rounds) => format!(", {} of {}", counted(rounds as usize, "round"), campaign.at_once),
-        None => format!(", rounds of {}", campaign.at_once),
-    };
-    if let Some(quota) = recipe.quota {
-        line += &format!(", at most {quota} of its own each");
-    }
-    line += &match recipe.reserve {
-        Size(0) => ", until the disk is full".to_owned(),
-        reserve => format!(", as long as {reserve} are left"),
-    };
-    if let Some(every) = campaign.every {
-        line += &format!(" every {every}");
-    }
-    if !campaign.lasts.is_zero() {
-        line += &format!(", each living for {}", campaign.lasts);
-    }
-    if let Some(driver) = &campaign.driver {
-        line += &format!(", on the driver {}", driver.name());
-    }
-    line + if campaign.load.is_some() { ", with a load of their own" } else { "" }
-}
-
-/// The server that is cloned when the trial begins as it is written.
-fn source(scenario: &Scenario, of: &str) -> Option<NodePlan> {
-    let is_meant = |node: &NodePlan| node.name == of || of == "@primary" && node.role == Role::Primary;
-    scenario.nodes().into_iter().find(is_meant)
-}
-
-/// What `auto` comes to, as far as a plan can know.
-fn automatic(source: Option<&NodePlan>, places: &Places) -> String {
-    if let Some(disk) = source.and_then(|node| node.disk) {
-        let best = match disk.format {
-            Format::Zfs => Method::Zfs,
-            Format::Btrfs => Method::Btrfs,
-            Format::Xfs => Method::Reflink,
-            Format::Ext4 => Method::Copy,
-        };
-        return format!("{best} (auto: its disk is {})", disk.format);
-    }
-    let dir = source.and_then(|node| node.dir.clone());
-    let later = "`clones` in run.json says which it was, and why";
-    match places.get(&dir) {
-        Some(Choice { driver, why, .. }) => {
-            let where_to = if dir.is_some() { "" } else { ", unless --work leads elsewhere" };
-            format!("{driver} (auto: {why}{where_to}; {later})")
-        }
-        None => format!("what the file system of its directory allows (auto: chosen in the run; {later})"),
-    }
 }
 
 fn one_load(load: &Load) -> String {

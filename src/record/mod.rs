@@ -6,6 +6,7 @@
 //!   trials.csv        one row a trial: the index; rows of other files count only when their trial is in it
 //!   summary.csv       one value a row
 //!   events.csv        dated happenings
+//!   lock_edges.csv    who waited for whose locks, one episode a row
 //!   metrics.lp.gz     every sampled point, line protocol (written by the sink)
 //!   inventory.jsonl   what was created and whether it is gone (written by the inventory)
 //!   latency/          HdrHistogram V2 interval logs (written by the loads)
@@ -23,8 +24,8 @@ mod write;
 
 pub use outline::Outline;
 pub use read::read;
-pub use row::{EventRow, Status, SummaryRow, TrialRow};
-pub use write::{Ended, Opening, Writer};
+pub use row::{EventRow, LockRow, Status, SummaryRow, TrialRow};
+pub use write::{Ended, LOCK_EDGES, Opening, Writer, lock_edges};
 
 use crate::probe::clones::Way;
 use crate::sink::{Account, Accounting, WriteError};
@@ -78,7 +79,7 @@ pub struct Manifest {
     /// By which ways clones came, by variant: all that were taken in its trials.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub clones: IndexMap<String, Vec<Way>>,
-    /// Sampled columns (`view.column`) that the servers do not have.
+    /// What is sampled and the servers do not have: `view.column`, or `view`.
     #[serde(default)]
     pub absent: BTreeSet<String>,
     /// What became of every sampled point.

@@ -73,6 +73,43 @@ pub struct SummaryRow {
     pub value: f64,
 }
 
+/// A row of `lock_edges.csv`: pairs of blocker and waiter that are alike, for as long as there was one at each tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LockRow {
+    /// Of the run.
+    pub run_id: String,
+    /// Name of the variant.
+    pub variant: String,
+    /// Which repetition of it, from 1.
+    pub trial: u32,
+    /// Where.
+    pub node: String,
+    /// Milliseconds from the trial's zero to the first tick at which there was such a pair.
+    #[serde(serialize_with = "shortest")]
+    pub began_ms: f64,
+    /// To the last one.
+    #[serde(serialize_with = "shortest")]
+    pub ended_ms: f64,
+    /// Ticks.
+    pub ticks: u64,
+    /// The wait event: what kind of lock was waited for.
+    pub lock: String,
+    /// On which table, when that was seen.
+    pub relation: Option<String>,
+    /// `query_id` of the blocker, where the server computes it.
+    pub blocker_queryid: Option<i64>,
+    /// What the blocker was doing; `prepared` stands for a prepared transaction.
+    pub blocker_state: String,
+    /// `query_id` of the waiter.
+    pub waiter_queryid: Option<i64>,
+    /// Most pairs at one tick.
+    pub pairs_max: u64,
+    /// Longest chain to one of the waiters.
+    pub depth_max: Option<u64>,
+    /// Longest wait of one of them, in seconds.
+    pub longest_wait_s: Option<f64>,
+}
+
 /// A row of `events.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRow {

@@ -2,13 +2,14 @@
 //! before the next trial starts.
 
 use super::{
-    EventRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, Template, TrialRow, host,
+    EventRow, LockRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, Template, TrialRow, host,
 };
 use crate::base::clock::Clock;
 use crate::base::mask::{mask, mask_command, mask_json};
 use crate::metric::{Event, Value, catalogue};
 use crate::plan::{Plan, Trial};
 use crate::probe::clones::Way;
+use crate::sampler::Episode;
 use crate::sink::{Account, Accounting, WriteError};
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -22,6 +23,10 @@ const REVISION: Option<&str> = match option_env!("PGBENCH_RS_REVISION") {
     None => option_env!("GITHUB_SHA"),
     told => told,
 };
+
+/// The header of `lock_edges.csv`.
+pub const LOCK_EDGES: &str = "run_id,variant,trial,node,began_ms,ended_ms,ticks,lock,relation,blocker_queryid,\
+                          blocker_state,waiter_queryid,pairs_max,depth_max,longest_wait_s\n";
 
 /// What is known when a run begins.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +62,8 @@ pub struct Ended<'a> {
     pub absent: &'a BTreeSet<String>,
     /// By which ways its clones came.
     pub clones: &'a [Way],
+    /// Who waited for whose locks.
+    pub episodes: &'a [Episode],
 }
 
 /// How the servers of a plan exist.
@@ -126,6 +133,7 @@ impl Writer {
             ("trials.csv", "run_id,variant,trial,position,started_at,status,reason\n"),
             ("summary.csv", "run_id,scenario,variant,trial,phase,node,subject,metric,unit,value\n"),
             ("events.csv", "run_id,variant,trial,elapsed_ms,at,kind,node,text\n"),
+            ("lock_edges.csv", LOCK_EDGES),
         ] {
             writer.append(file, header.as_bytes())?;
         }
@@ -207,6 +215,7 @@ impl Writer {
             text: mask(&event.text),
         });
         self.append("events.csv", &rows(events))?;
+        self.append("lock_edges.csv", &lock_edges(&run_id, &variant, trial.trial, ended.episodes))?;
         let row = TrialRow {
             variant,
             trial: trial.trial,
@@ -281,6 +290,32 @@ impl Writer {
         };
         replace().map_err(WriteError::at(&path))?;
         Ok(())
+    }
+}
+
+/// The rows of `lock_edges.csv`, without header.
+pub fn lock_edges(run_id: &str, variant: &str, trial: u32, episodes: &[Episode]) -> Vec<u8> {
+    rows(episodes.iter().map(|episode| lock_row(run_id, variant, trial, episode)))
+}
+
+fn lock_row(run_id: &str, variant: &str, trial: u32, episode: &Episode) -> LockRow {
+    let pair = &episode.pair;
+    LockRow {
+        run_id: run_id.to_owned(),
+        variant: variant.to_owned(),
+        trial,
+        node: episode.node.clone(),
+        began_ms: episode.began.as_micros() as f64 / 1000.0,
+        ended_ms: episode.ended.as_micros() as f64 / 1000.0,
+        ticks: episode.ticks,
+        lock: pair.lock.clone(),
+        relation: pair.relation.clone(),
+        blocker_queryid: pair.blocker,
+        blocker_state: pair.blocker_state.clone(),
+        waiter_queryid: pair.waiter,
+        pairs_max: episode.pairs_max,
+        depth_max: episode.depth_max,
+        longest_wait_s: episode.longest_wait,
     }
 }
 

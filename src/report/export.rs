@@ -1,5 +1,7 @@
 //! `pgbench-rs export`: one table of a results folder on standard output, for tools that read CSV or JSON.
 
+use super::samples::{lines, tag};
+use crate::metric::sampled::FIXED_TAGS;
 use crate::record::{Record, RecordError};
 use crate::sink::WriteError;
 use base64::Engine;
@@ -7,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use influxdb_line_protocol::FieldValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -23,6 +26,42 @@ pub enum What {
     Trials,
     /// Latencies by log and tag, merged over the intervals of its log.
     Latency,
+    /// `metrics.lp.gz`, one value a row.
+    Samples,
+}
+
+impl What {
+    /// The columns, which stay what they are: others are added at the end, none is renamed or removed.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            What::Summary => {
+                &["run_id", "scenario", "variant", "trial", "phase", "node", "subject", "metric", "unit", "value"]
+            }
+            What::Events => &["run_id", "variant", "trial", "elapsed_ms", "at", "kind", "node", "text"],
+            What::Trials => &["run_id", "variant", "trial", "position", "started_at", "status", "reason"],
+            What::Latency => &["log", "tag", "count", "mean", "p50", "p90", "p99", "p999", "max", "p9999"],
+            What::Samples => {
+                &["run_id", "variant", "trial", "at_ms", "node", "role", "measurement", "tags", "field", "value"]
+            }
+        }
+    }
+}
+
+/// A row of [`What::Samples`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Sample {
+    run_id: String,
+    variant: String,
+    trial: String,
+    /// Milliseconds since 1970, UTC.
+    at_ms: i64,
+    node: String,
+    role: String,
+    measurement: String,
+    /// `name=value` of the tags that not every line has, with `;` between them.
+    tags: String,
+    field: String,
+    value: String,
 }
 
 /// In which form.
@@ -55,6 +94,8 @@ pub struct Latency {
     pub p999: f64,
     /// Longest.
     pub max: f64,
+    /// 99.99th percentile.
+    pub p9999: f64,
 }
 
 /// Writes a table of `record` to `to`.
@@ -64,6 +105,7 @@ pub fn export(record: &Record, what: What, form: Form, to: &mut impl Write) -> R
         What::Events => rows(&record.events, form, to),
         What::Trials => rows(&record.trials, form, to),
         What::Latency => rows(&latencies(&record.dir)?, form, to),
+        What::Samples => rows(&samples(&record.dir)?, form, to),
     };
     match written {
         // Whoever reads has seen enough, as `head` has.
@@ -89,6 +131,36 @@ fn rows(rows: &[impl Serialize], form: Form, to: &mut impl Write) -> io::Result<
     to.flush()
 }
 
+/// All points of `dir`, a row for each field.
+fn samples(dir: &Path) -> Result<Vec<Sample>, RecordError> {
+    let mut rows = Vec::new();
+    lines(dir, |line| {
+        let tags = line.series.tag_set.iter().flatten();
+        let own = tags.filter(|(name, _)| !FIXED_TAGS.contains(&name.as_str()));
+        let own: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
+        rows.extend(line.field_set.iter().map(|(field, value)| Sample {
+            run_id: tag(line, "run_id"),
+            variant: tag(line, "variant"),
+            trial: tag(line, "trial"),
+            at_ms: line.timestamp.unwrap_or_default(),
+            node: tag(line, "node"),
+            role: tag(line, "role"),
+            measurement: line.series.measurement.to_string(),
+            tags: own.join(";"),
+            field: field.to_string(),
+            value: match value {
+                FieldValue::I64(value) => value.to_string(),
+                FieldValue::U64(value) => value.to_string(),
+                FieldValue::F64(value) => value.to_string(),
+                FieldValue::Boolean(value) => value.to_string(),
+                FieldValue::String(value) => value.to_string(),
+            },
+        }));
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
 /// Reads all interval logs under `dir/latency` and merges each log's intervals by tag.
 pub fn latencies(dir: &Path) -> Result<Vec<Latency>, RecordError> {
     let root = dir.join("latency");
@@ -109,6 +181,7 @@ pub fn latencies(dir: &Path) -> Result<Vec<Latency>, RecordError> {
                 p99: quantile(0.99),
                 p999: quantile(0.999),
                 max: seconds(merged.max()),
+                p9999: quantile(0.9999),
             });
         }
     }
@@ -220,5 +293,50 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(json[0]["metric"], "failover.detect");
         assert_eq!(json[0]["phase"], serde_json::Value::Null);
+    }
+
+    /// Other people's programs read these.
+    #[test]
+    fn columns_are_what_they_were() {
+        let (mut record, dir) = (record(), tempfile::tempdir().unwrap());
+        record.dir = dir.path().to_owned();
+        let event = crate::record::EventRow {
+            run_id: "r".into(),
+            variant: "v".into(),
+            trial: 1,
+            elapsed_ms: 1.5,
+            at: "2026-11-22T10:26:01Z".into(),
+            kind: "fault.kill".into(),
+            node: None,
+            text: "x".into(),
+        };
+        record.events.push(event);
+        let mut log = Vec::new();
+        let mut serializer = V2DeflateSerializer::new();
+        let mut writer = IntervalLogWriterBuilder::new().begin_log_with(&mut log, &mut serializer).unwrap();
+        let second = Duration::from_secs(1);
+        writer.write_histogram(&histogram(1..=9), second, second, Tag::new("tpcb.response")).unwrap();
+        drop(writer);
+        std::fs::create_dir_all(dir.path().join("latency/1")).unwrap();
+        std::fs::write(dir.path().join("latency/1/app.hlog"), log).unwrap();
+        let points = b"load_ops,run_id=r,variant=v,trial=1,load=app done=3i,errors=0i 1700000000123\n";
+        let file = std::fs::File::create(dir.path().join("metrics.lp.gz")).unwrap();
+        let mut file = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        file.write_all(points).unwrap();
+        file.finish().unwrap();
+        for what in [What::Summary, What::Events, What::Trials, What::Latency, What::Samples] {
+            let mut out = Vec::new();
+            export(&record, what, Form::Csv, &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.lines().next(), Some(what.columns().join(",").as_str()), "{what:?}");
+            let readme = include_str!("../../README.md");
+            assert!(
+                readme.contains(&format!("`{}`", what.columns().join(","))),
+                "the README has not those of {what:?}"
+            );
+            if what == What::Samples {
+                assert_eq!(text.lines().nth(1), Some("r,v,1,1700000000123,,,load_ops,load=app,done,3"));
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod html;
 mod humane;
 pub mod judge;
 mod reading;
+mod samples;
 pub mod selftest;
 pub mod statistics;
 mod table;

@@ -5,6 +5,7 @@ use super::logical::{self, Ending, feeds, streams};
 use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
+use crate::etl::pgbench;
 use crate::manager::{self, Manager};
 use crate::metric::{Events, Points, Value};
 use crate::net::Party;
@@ -100,6 +101,7 @@ pub struct Parts {
     pub manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
     containers: sampler::container::Running,
+    host: sampler::host::Running,
     ledger: Option<ledger::Running>,
     visibility: Option<visibility::Running>,
     lag: Option<lag::Running>,
@@ -118,6 +120,8 @@ pub struct Ended {
     pub absent: BTreeSet<String>,
     /// By which ways clones came.
     pub clones: Vec<clones::Way>,
+    /// Who waited for whose locks.
+    pub episodes: Vec<sampler::Episode>,
     /// Why the apparatus cannot be believed.
     pub problems: Vec<String>,
     /// Why the trial failed.
@@ -138,17 +142,15 @@ impl Parts {
                 Some(Arc::new(start.await.context("the manager cannot start")?))
             }
         };
-        let sampler = sampler::Running::start(
-            cluster.hosts(),
-            cluster.login("pgbr-sampler"),
-            &scenario.sample,
-            *clock,
-            points.clone(),
-            events.clone(),
-        )
-        .await;
+        // In somebody else's database only what is ours is of interest.
+        let tables: Vec<String> = if scenario.is_external() { own_tables() } else { Vec::new() };
+        let login = cluster.login(sampler::APPLICATION_NAME);
+        let sampled = |host| sampler::Target { host, login: login.clone(), tables: tables.clone() };
+        let targets = cluster.hosts().into_iter().map(sampled).collect();
+        let sampler = sampler::Running::start(targets, &scenario.sample, *clock, points.clone(), events.clone()).await;
         let every = *scenario.sample.every;
         let containers = sampler::container::Running::start(&cluster.nodes, every, *clock, points, events).await;
+        let host = sampler::host::Running::start(&cluster.nodes, every, *clock, points);
         let ledger = with.ledger(&hosts).await?;
         let (visibility, lag) = with.lags(&hosts)?;
         let streaming = scenario
@@ -164,6 +166,7 @@ impl Parts {
             manager,
             sampler,
             containers,
+            host,
             ledger,
             visibility,
             lag,
@@ -176,9 +179,7 @@ impl Parts {
     }
 
     /// A phase begins.
-    pub fn phase(&self, phase: &Phase, scenario: &Scenario) {
-        let calm = phase.steps.is_empty();
-        self.sampler.pace(if calm { *scenario.sample.every } else { *scenario.sample.around_fault });
+    pub fn phase(&self, phase: &Phase) {
         self.containers.phase(&phase.name);
         if let Some(visibility) = &self.visibility {
             visibility.phase(&phase.name);
@@ -260,8 +261,8 @@ impl Parts {
         if let Some(streaming) = self.streaming {
             ended.values.extend(streaming.stop().await);
         }
-        let Parts { manager, sampler, containers, measured, .. } = self;
-        Halted { ended, ending, ledger, manager, sampler, containers, measured }
+        let Parts { manager, sampler, containers, host, measured, .. } = self;
+        Halted { ended, ending, ledger, manager, sampler, containers, host, measured }
     }
 }
 
@@ -273,6 +274,7 @@ pub struct Halted {
     manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
     containers: sampler::container::Running,
+    host: sampler::host::Running,
     measured: Option<Duration>,
 }
 
@@ -303,10 +305,11 @@ impl Halted {
                 Err(_) => ended.problems.push("a step still held the manager when the trial ended".into()),
             }
         }
-        let (values, absent) = self.sampler.stop().await;
-        ended.values.extend(values);
+        let sampled = self.sampler.stop().await;
+        ended.values.extend(sampled.values);
         ended.values.extend(self.containers.stop().await);
-        ended.absent = absent;
+        drop(self.host);
+        (ended.absent, ended.episodes) = (sampled.absent, sampled.episodes);
         ended
     }
 }
@@ -333,6 +336,12 @@ async fn imdb(scenario: &Scenario, cluster: &Cluster) -> anyhow::Result<Option<A
     let client = connect(&primary.host, &cluster.login("pgbr-load"), CONNECT_LIMIT).await?;
     let sampled = Imdb::sample(&client, data.counted(), data.answers()).await;
     Ok(Some(Arc::new(sampled.context("keys for loads on IMDb's tables")?)))
+}
+
+/// The tables that loads and probes work on.
+fn own_tables() -> Vec<String> {
+    let own = pgbench::NAMES.into_iter().chain([ledger::TABLE, visibility::TABLE]);
+    own.map(str::to_owned).collect()
 }
 
 /// The servers as the writers of each site reach them.

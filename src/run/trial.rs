@@ -18,6 +18,7 @@ use crate::probe::clones::{self, Campaign};
 use crate::probe::ledger;
 use crate::record::{self, Status};
 use crate::report::judge;
+use crate::sampler;
 use crate::scenario::{Phase, Scenario};
 use crate::sink::{self, Accounting, Sink};
 use anyhow::Context;
@@ -40,6 +41,7 @@ pub struct Ended {
     accounting: Accounting,
     absent: BTreeSet<String>,
     clones: Vec<clones::Way>,
+    episodes: Vec<sampler::Episode>,
     /// Settings that differ from the server's defaults, where they could be read.
     pub settings: Option<BTreeMap<String, String>>,
     /// How to connect to servers that were left up.
@@ -57,6 +59,7 @@ impl Ended {
             accounting: Accounting::default(),
             absent: BTreeSet::new(),
             clones: Vec::new(),
+            episodes: Vec::new(),
             settings: None,
             kept: Vec::new(),
         }
@@ -86,8 +89,8 @@ impl Ended {
     /// What the parts ended with.
     fn take_in(&mut self, parts: parts::Ended) {
         self.values.extend(parts.values);
-        self.absent = parts.absent;
         self.clones = parts.clones;
+        (self.absent, self.episodes) = (parts.absent, parts.episodes);
         for failure in parts.failures {
             self.otherwise(Status::Failed, failure);
         }
@@ -107,6 +110,7 @@ impl Ended {
             accounting: self.accounting,
             absent: &self.absent,
             clones: &self.clones,
+            episodes: &self.episodes,
         }
     }
 
@@ -386,7 +390,7 @@ impl Measuring {
         steps: &mut Steps,
         stop: &mut Stop,
     ) -> Option<Instant> {
-        parts.phase(phase, &self.scenario);
+        parts.phase(phase);
         self.progress.phase(&phase.name, *phase.lasts);
         self.say("phase.start", phase.in_words());
         let moments = moments(phase);

@@ -87,7 +87,7 @@ impl Running {
     }
 }
 
-fn whole_seconds(every: Duration) -> Duration {
+pub(super) fn whole_seconds(every: Duration) -> Duration {
     Duration::from_secs(every.as_secs() + u64::from(every.subsec_nanos() > 0))
 }
 

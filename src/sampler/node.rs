@@ -1,11 +1,17 @@
 //! The sampler of one node, a task of its own, so that a node that is dead or frozen costs the others nothing.
 
-use super::grid::Grid;
-use super::session::{OpenError, Reading, Session};
+use super::account::Account;
+use super::activity::ash;
+use super::episodes::Episodes;
+use super::guard::{Change, Guard};
+use super::rounds::{Due, Rounds};
+use super::session::{Ask, OpenError, Reading, Session};
+use super::wanted::Group;
+use super::{Sample, Target};
 use crate::base::clock::Clock;
+use crate::metric::sampled::{LOCK_TREE, SAMPLER};
 use crate::metric::{Event, Events, Field, Point, Points};
-use crate::pg::{Host, Login};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -15,20 +21,8 @@ use tokio::task::JoinSet;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// How long a reading under way may still take when the sampler is stopped.
 const LAST_WORD: Duration = Duration::from_millis(250);
-
-/// Time between ticks; absent: stop.
-pub(super) type Pace = Option<Duration>;
-
-/// What a node's sampler ended with.
-pub(super) struct Account {
-    pub(super) node: String,
-    pub(super) ticks: u64,
-    /// Passed over while an answer was awaited.
-    pub(super) missed: u64,
-    /// Not answered: the server was down.
-    pub(super) down: u64,
-    pub(super) absent: BTreeSet<String>,
-}
+/// How long a view that failed is left alone.
+const REST: Duration = Duration::from_secs(30);
 
 /// Where the session stands.
 enum Link {
@@ -38,180 +32,258 @@ enum Link {
     Opening { backoff: Duration },
     /// Open, with nothing under way.
     Idle(Arc<Session>),
-    /// A reading is under way for the first of these ticks; the others came due meanwhile.
-    Reading { due: Vec<Duration> },
+    /// A reading is under way for these ticks.
+    Reading { asked: Vec<Due> },
 }
 
 enum Reply {
     Opened(Result<Arc<Session>, OpenError>),
-    Read { session: Arc<Session>, reading: Reading, begun: Duration, ended: Duration },
+    Read { session: Arc<Session>, reading: Box<Reading>, begun: Duration, ended: Duration },
 }
 
 pub(super) struct NodeSampler {
-    pub(super) host: Host,
-    pub(super) login: Login,
+    target: Arc<Target>,
     /// How long a server may leave a reading or an attempt to connect unanswered.
-    pub(super) patience: Duration,
-    pub(super) clock: Clock,
-    pub(super) points: Points,
-    pub(super) events: Events,
+    patience: Duration,
+    clock: Clock,
+    points: Points,
+    events: Events,
     link: Link,
     under_way: JoinSet<Reply>,
+    /// Ticks that came due while a reading was under way.
+    waiting: Vec<Due>,
     account: Account,
-    /// Views that failed in this session, so that each is reported once.
-    failing: BTreeSet<&'static str>,
-    /// That the role sees too little was told.
-    told_limited: bool,
+    /// Views that failed, and until when they are left alone.
+    resting: BTreeMap<&'static str, Duration>,
+    /// Those that were told of in this session.
+    told: BTreeSet<&'static str>,
+    /// What was told of the server once and for all: that the role sees too little, that it has more than is known.
+    told_once: BTreeSet<&'static str>,
+    guard: Guard,
+    episodes: Episodes,
 }
 
 impl NodeSampler {
-    /// A sampler of `host`, connected when the server can be reached now.
+    /// A sampler of `target`, connected when the server can be reached now.
     pub(super) async fn open(
-        host: Host,
-        login: Login,
-        patience: Duration,
+        target: Target,
+        sample: Sample,
         clock: Clock,
         points: Points,
         events: Events,
     ) -> NodeSampler {
-        let account = Account { node: host.node.clone(), ticks: 0, missed: 0, down: 0, absent: BTreeSet::new() };
-        let opened = Session::open(host.clone(), login.clone(), patience).await.map(Arc::new);
-        let (link, under_way, failing) = (Link::Opening { backoff: BACKOFF.0 }, JoinSet::new(), BTreeSet::new());
+        let target = Arc::new(target);
+        let node = &target.host.node;
         let mut sampler = NodeSampler {
-            host,
-            login,
-            patience,
+            // A server may leave a reading unanswered for one tick, but never hold up its own report as down for long.
+            patience: sample.every.0.clamp(Duration::from_millis(500), Duration::from_secs(1)),
             clock,
             points,
             events,
-            link,
-            under_way,
-            account,
-            failing,
-            told_limited: false,
+            link: Link::Opening { backoff: BACKOFF.0 },
+            under_way: JoinSet::new(),
+            waiting: Vec::new(),
+            account: Account { node: node.clone(), ..Account::default() },
+            resting: BTreeMap::new(),
+            told: BTreeSet::new(),
+            told_once: BTreeSet::new(),
+            guard: Guard::new(sample.waits.0, sample.every.0),
+            episodes: Episodes::new(node),
+            target: target.clone(),
         };
+        let opened = target.open(sampler.patience).await;
         if let Err(error) = &opened {
-            sampler.event("sampler.lost", format!("{} is not sampled: {error}", sampler.host.node));
+            sampler.event("sampler.lost", format!("{node} is not sampled: {error}"));
         }
         sampler.opened(opened);
         sampler
     }
 
-    /// Samples until the pace says stop.
-    pub(super) async fn run(mut self, mut grid: Grid, mut pace: watch::Receiver<Pace>) -> Account {
+    /// Samples until told to stop.
+    pub(super) async fn run(mut self, mut rounds: Rounds, mut stop: watch::Receiver<bool>) -> Account {
         loop {
-            let wake = self.clock.instant(grid.due());
+            let wake = self.clock.instant(rounds.next());
             tokio::select! {
-                changed = pace.changed() => match *pace.borrow_and_update() {
-                    Some(period) if changed.is_ok() => grid.pace(period, self.clock.elapsed()),
-                    _ => break,
-                },
-                Some(Ok(reply)) = self.under_way.join_next(), if !self.under_way.is_empty() => self.reply(reply),
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(Ok(reply)) = self.under_way.join_next(), if !self.under_way.is_empty() => {
+                    if let Some(change) = self.reply(reply) {
+                        rounds.pace(change.period, self.clock.elapsed());
+                        self.tell(change);
+                    }
+                }
                 () = tokio::time::sleep_until(wake.into()) => {
-                    let (due, skipped) = grid.take(self.clock.elapsed());
-                    self.tick(due, u64::from(skipped));
+                    let (dues, skipped) = rounds.take(self.clock.elapsed());
+                    self.tick(dues, skipped);
                 }
             }
         }
         if let Link::Reading { .. } = self.link {
             match tokio::time::timeout(LAST_WORD, self.under_way.join_next()).await {
-                Ok(Some(Ok(reply))) => self.reply(reply),
+                Ok(Some(Ok(reply))) => drop(self.reply(reply)),
                 _ => self.give_up(),
             }
         }
+        self.account.missed += self.waiting.len() as u64;
+        (self.account.episodes, self.account.beyond) = self.episodes.finish();
         self.account
     }
 
-    fn tick(&mut self, due: Duration, skipped: u64) {
-        self.account.ticks += 1 + skipped;
+    fn tick(&mut self, dues: Vec<Due>, skipped: u64) {
+        self.account.ticks += dues.len() as u64 + skipped;
         self.account.missed += skipped;
+        let Some(now) = dues.iter().map(|due| due.at).max() else { return };
         match &mut self.link {
             Link::Idle(session) => {
-                let (session, clock, node) = (session.clone(), self.clock, self.host.node.clone());
-                self.link = Link::Reading { due: vec![due] };
-                self.under_way.spawn(async move {
-                    let begun = clock.elapsed();
-                    let reading = session.read(&node).await;
-                    Reply::Read { session, reading, begun, ended: clock.elapsed() }
-                });
+                let session = session.clone();
+                self.put_off(&dues);
+                let asked: Vec<Due> = self.waiting.drain(..).chain(dues).collect();
+                self.ask(session, asked, now);
             }
-            Link::Reading { due: unanswered } => {
-                unanswered.push(due);
-                if due - unanswered[0] >= self.patience {
-                    let waited = self.patience;
-                    self.event("sampler.lost", format!("{} left a reading unanswered for {waited:?}", self.host.node));
+            Link::Reading { asked } => {
+                let since = asked.iter().map(|due| due.at).max().unwrap_or(now);
+                self.waiting.extend(dues);
+                if now.saturating_sub(since) >= self.patience {
+                    let (waited, node) = (self.patience, &self.target.host.node);
+                    self.event("sampler.lost", format!("{node} left a reading unanswered for {waited:?}"));
                     self.give_up();
                 }
             }
-            Link::Opening { .. } => self.down(due),
+            Link::Opening { .. } => self.down(dues),
             Link::Down { retry_at, backoff } => {
-                if due >= *retry_at {
-                    let (host, login, limit) = (self.host.clone(), self.login.clone(), self.patience);
+                if now >= *retry_at {
+                    let (target, limit) = (self.target.clone(), self.patience);
                     self.link = Link::Opening { backoff: *backoff };
-                    self.under_way
-                        .spawn(async move { Reply::Opened(Session::open(host, login, limit).await.map(Arc::new)) });
+                    self.under_way.spawn(async move { Reply::Opened(target.open(limit).await) });
                 }
-                self.down(due);
+                self.down(dues);
             }
         }
     }
 
-    fn reply(&mut self, reply: Reply) {
+    fn ask(&mut self, session: Arc<Session>, asked: Vec<Due>, now: Duration) {
+        self.resting.retain(|_, until| *until > now);
+        let ask = Ask {
+            groups: asked.iter().map(|due| due.group).collect(),
+            resting: self.resting.keys().copied().collect(),
+            into_locks: self.episodes.lasting(),
+        };
+        let (clock, node) = (self.clock, self.target.host.node.clone());
+        self.link = Link::Reading { asked };
+        self.under_way.spawn(async move {
+            let begun = clock.elapsed();
+            let reading = Box::new(session.read(&node, &ask).await);
+            Reply::Read { session, reading, begun, ended: clock.elapsed() }
+        });
+    }
+
+    /// Of what came due while the server answered: what is read seldom is read late, and says so. What is read often was
+    /// missed, and so was what has come due anew among `dues`.
+    fn put_off(&mut self, dues: &[Due]) {
+        let before = self.waiting.len();
+        let newest: BTreeMap<Group, Due> = self.waiting.drain(..).map(|due| (due.group, due)).collect();
+        let late = |due: &Due| due.group != Group::Waits && dues.iter().all(|other| other.group != due.group);
+        self.waiting = newest.into_values().filter(late).collect();
+        self.account.missed += (before - self.waiting.len()) as u64;
+    }
+
+    fn reply(&mut self, reply: Reply) -> Option<Change> {
         match reply {
             Reply::Opened(opened) => {
                 if opened.is_ok() {
-                    self.event("sampler.back", format!("{} is sampled again", self.host.node));
+                    self.event("sampler.back", format!("{} is sampled again", self.target.host.node));
                 }
                 self.opened(opened);
+                None
             }
-            Reply::Read { session, reading, begun, ended } => self.read(session, reading, begun, ended),
+            Reply::Read { session, reading, begun, ended } => self.read(session, *reading, begun, ended),
         }
     }
 
     fn opened(&mut self, opened: Result<Arc<Session>, OpenError>) {
         let backoff = if let Link::Opening { backoff } = self.link { backoff } else { BACKOFF.0 };
-        self.failing.clear();
+        (self.told, self.resting) = (BTreeSet::new(), BTreeMap::new());
         self.link = match opened {
             Ok(session) => {
                 self.account.absent.extend(session.absent.iter().cloned());
-                if session.limited && !std::mem::replace(&mut self.told_limited, true) {
-                    let text = "its role sees no sessions of others, so they and replication are not sampled; \
-                                hint: GRANT pg_monitor";
-                    self.event("sampler.limited", format!("{}: {text}", self.host.node));
+                for (view, why) in &session.unprepared {
+                    self.account.absent.insert(format!("{view} ({why})"));
+                    self.failed(view, why);
                 }
+                self.peculiarities(&session);
                 Link::Idle(session)
             }
             Err(_) => Link::Down { retry_at: self.clock.elapsed() + backoff, backoff: (backoff * 2).min(BACKOFF.1) },
         };
     }
 
-    fn read(&mut self, session: Arc<Session>, reading: Reading, begun: Duration, ended: Duration) {
+    fn peculiarities(&mut self, session: &Session) {
+        let node = self.target.host.node.clone();
+        if session.limited && self.told_once.insert("sampler.limited") {
+            let text = "its role sees no sessions of others, so they and replication are not sampled; \
+                        hint: GRANT pg_monitor";
+            self.event("sampler.limited", format!("{node}: {text}"));
+        }
+        if !session.unknown.is_empty() && self.told_once.insert("sampler.unknown_columns") {
+            let columns = session.unknown.iter().cloned().collect::<Vec<_>>().join(", ");
+            self.event("sampler.unknown_columns", format!("{node} has what is not sampled: {columns}"));
+        }
+    }
+
+    fn read(
+        &mut self,
+        session: Arc<Session>,
+        mut reading: Reading,
+        begun: Duration,
+        ended: Duration,
+    ) -> Option<Change> {
         if session.is_closed() {
-            let why = reading.failed.first().map_or("the connection is closed", |(_, why)| why.as_str());
-            self.event("sampler.lost", format!("{} is not sampled: {why}", self.host.node));
-            return self.give_up();
+            let why = reading.failed.first().map_or("the connection is closed", |(_, (_, why))| why.as_str());
+            self.event("sampler.lost", format!("{} is not sampled: {why}", self.target.host.node));
+            self.give_up();
+            return None;
         }
-        let Link::Reading { due } = std::mem::replace(&mut self.link, Link::Idle(session)) else { return };
-        let Some((due, passed)) = due.split_first() else { return };
-        self.account.missed += passed.len() as u64;
-        for (view, why) in &reading.failed {
-            if self.failing.insert(view) {
-                self.event("sampler.view_failed", format!("{view} of {} cannot be read: {why}", self.host.node));
-            }
+        let Link::Reading { asked } = std::mem::replace(&mut self.link, Link::Idle(session)) else { return None };
+        self.put_off(&[]);
+        for (_, (view, why)) in &reading.failed {
+            self.resting.insert(view, ended + REST);
+            self.failed(view, why);
         }
-        let mut points = reading.points;
-        let role = points.first().map_or("", |point| point.role);
-        let fields = vec![
-            ("up", Field::Int(1)),
-            ("late_us", micros(begun.saturating_sub(*due))),
-            ("rtt_us", micros(ended - begun)),
-            ("rows", Field::Int(reading.rows as i64)),
-            ("errors", Field::Int(reading.failed.len() as i64)),
-        ];
-        points.push(self.own(role, fields));
-        for point in &mut points {
-            point.elapsed = *due;
+        self.sessions(&mut reading, &asked);
+        self.send(reading, &asked, begun, ended);
+        // The dearer groups have times of their own.
+        let alone = asked.iter().all(|due| due.group == Group::Waits);
+        if alone { self.guard.heard(ended - begun) } else { None }
+    }
+
+    /// Adds what sessions say of waits and locks.
+    fn sessions(&mut self, reading: &mut Reading, asked: &[Due]) {
+        let due = asked.iter().find(|due| due.group == Group::Waits);
+        let Some((due, seen)) = due.zip(reading.seen.take()) else { return };
+        let (node, role) = (&self.target.host.node, reading.role);
+        let fields = self.episodes.take(due.at, &seen);
+        let tree = point(LOCK_TREE.name, node, role, fields);
+        reading.points.extend(ash(&seen, node, role).into_iter().chain([tree]).map(|point| (Group::Waits, point)));
+    }
+
+    /// Sends the points of a reading, each stamped with the instant at which its group was due, and for each such
+    /// instant what is to be known of the reading.
+    fn send(&self, reading: Reading, asked: &[Due], begun: Duration, ended: Duration) {
+        let Reading { points: mut read, failed, role, .. } = reading;
+        let stamp = |group: Group| asked.iter().find(|due| due.group == group).map(|due| due.at);
+        let mut points: Vec<Point> = Vec::with_capacity(read.len() + 1);
+        let instants: BTreeSet<Duration> = asked.iter().map(|due| due.at).collect();
+        for at in instants {
+            let count = |n: usize| Field::Int(i64::try_from(n).unwrap_or(i64::MAX));
+            let fields = vec![
+                ("up", Field::Int(1)),
+                ("late_us", micros(begun.saturating_sub(at))),
+                ("rtt_us", micros(ended - begun)),
+                ("rows", count(read.iter().filter(|(group, _)| stamp(*group) == Some(at)).count())),
+                ("errors", count(failed.iter().filter(|(group, _)| stamp(*group) == Some(at)).count())),
+            ];
+            points.push(Point { elapsed: at, ..point(SAMPLER.name, &self.target.host.node, role, fields) });
         }
+        points.extend(read.drain(..).filter_map(|(group, point)| Some(Point { elapsed: stamp(group)?, ..point })));
         self.points.send(points);
     }
 
@@ -220,31 +292,51 @@ impl NodeSampler {
         // A new set, not only aborted tasks: an answer that came in this moment must not be taken for a later one.
         self.under_way = JoinSet::new();
         let down = Link::Down { retry_at: self.clock.elapsed(), backoff: BACKOFF.0 };
-        if let Link::Reading { due } = std::mem::replace(&mut self.link, down) {
-            for due in due {
-                self.down(due);
-            }
+        let mut dues = std::mem::take(&mut self.waiting);
+        if let Link::Reading { asked } = std::mem::replace(&mut self.link, down) {
+            dues.extend(asked);
+        }
+        self.down(dues);
+    }
+
+    /// Ticks that the server did not answer; that is known of it, so they were not missed.
+    fn down(&mut self, dues: Vec<Due>) {
+        self.account.down += dues.len() as u64;
+        self.episodes.interrupt();
+        let instants: BTreeSet<Duration> = dues.iter().map(|due| due.at).collect();
+        let unanswered = |at| {
+            let point = point(SAMPLER.name, &self.target.host.node, "", vec![("up", Field::Int(0))]);
+            Point { elapsed: at, ..point }
+        };
+        self.points.send(instants.into_iter().map(unanswered).collect());
+    }
+
+    fn failed(&mut self, view: &'static str, why: &str) {
+        if self.told.insert(view) {
+            self.event("sampler.view_failed", format!("{view} of {} cannot be read: {why}", self.target.host.node));
         }
     }
 
-    /// A tick that the server did not answer; that is known of it, so the tick was not missed.
-    fn down(&mut self, due: Duration) {
-        self.account.down += 1;
-        let mut point = self.own("", vec![("up", Field::Int(0))]);
-        point.elapsed = due;
-        self.points.send(vec![point]);
-    }
-
-    fn own(&self, role: &'static str, fields: Vec<(&'static str, Field)>) -> Point {
-        let measurement = crate::metric::sampled::SAMPLER.name;
-        Point { measurement, node: self.host.node.clone(), role, tags: Vec::new(), fields, elapsed: Duration::ZERO }
+    fn tell(&self, Change { period, median, slower }: Change) {
+        let node = &self.target.host.node;
+        if slower {
+            let text =
+                format!("{node} answers in {median:.0?}, half of the time; its sessions are read every {period:?}");
+            self.event("sampler.degraded", text);
+        } else {
+            self.event("sampler.restored", format!("the sessions of {node} are read every {period:?} again"));
+        }
     }
 
     fn event(&self, kind: &'static str, text: String) {
-        let event = Event { elapsed: self.clock.elapsed(), kind, node: Some(self.host.node.clone()), text };
+        let event = Event { elapsed: self.clock.elapsed(), kind, node: Some(self.target.host.node.clone()), text };
         // Whoever collected events is gone at the end of the trial; then there is nobody to tell.
         let _ = self.events.send(event);
     }
+}
+
+fn point(measurement: &'static str, node: &str, role: &'static str, fields: Vec<(&'static str, Field)>) -> Point {
+    Point { measurement, node: node.to_owned(), role, tags: Vec::new(), fields, elapsed: Duration::ZERO }
 }
 
 fn micros(time: Duration) -> Field {

@@ -1,47 +1,39 @@
-//! The statements that the sampler runs. Columns come from the catalogue of sampled fields and are
-//! intersected with what the server has, so that a major version with other columns costs columns, never
-//! a view.
+//! The statements that the sampler runs: what is [wanted](super::wanted) intersected with what the server has, so that a
+//! major version with other columns costs columns, never a view.
 
+use super::wanted::{Group, Shape, WANTED, Wanted};
 use crate::metric::Field;
-use crate::metric::sampled::{ASH, DATABASE, Kind, Measurement, POSITIONS, REPLICATION, SampledField, WAL};
-use std::collections::BTreeMap;
+use crate::metric::sampled::{Kind, SampledField};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Row;
 
-/// Columns of a view by name, with their types as `format_type` prints them.
-pub(super) type Columns = BTreeMap<String, String>;
+/// A view of the server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Known {
+    /// Its schema, quoted.
+    pub(super) schema: String,
+    /// Its columns by name, with their types as `format_type` prints them.
+    pub(super) columns: BTreeMap<String, String>,
+}
 
-/// The views whose columns differ between versions.
-pub(super) const VIEWS: [&Measurement; 3] = [&REPLICATION, &DATABASE, &WAL];
+/// What a server has, by name of the view.
+pub(super) type Has = BTreeMap<String, Known>;
 
-/// Name and columns of those views on this server.
+/// Schema, name and columns of the statistics views of this server. An extension's view is in a schema of its own.
 pub(super) const CATALOGUE_SQL: &str = "\
-    SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL) \
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
-    WHERE c.relnamespace = 'pg_catalog'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped \
-    AND c.relname IN ('pg_stat_replication', 'pg_stat_database', 'pg_stat_wal')";
-
-/// A walsender's state says nothing about load, and neither do sessions of ours; but loads are ours too.
-const ASH_SQL: &str = "\
-    SELECT state::text, coalesce(wait_event_type, 'CPU')::text, count(*)::int8 AS sessions \
-    FROM pg_catalog.pg_stat_activity \
-    WHERE state IS NOT NULL AND backend_type <> 'walsender' AND pid <> pg_backend_pid() \
-    AND application_name NOT LIKE 'pgbench-rs %' \
-    AND (application_name NOT LIKE 'pgbr-%' OR application_name LIKE 'pgbr-load%') \
-    GROUP BY 1, 2";
-
-const POSITIONS_SQL: &str = "\
-    SELECT r AS in_recovery, \
-    CASE WHEN NOT r THEN (pg_current_wal_lsn() - '0/0'::pg_lsn)::int8 END AS current_lsn_bytes, \
-    CASE WHEN r THEN (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::int8 END AS received_lsn_bytes, \
-    CASE WHEN r THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::int8 END AS replayed_lsn_bytes, \
-    CASE WHEN r THEN pg_is_wal_replay_paused() END AS replay_paused, \
-    extract(epoch FROM pg_postmaster_start_time())::float8 AS postmaster_start_seconds \
-    FROM pg_is_in_recovery() AS r";
+    SELECT quote_ident(n.nspname), c.relname::text, a.attname::text, format_type(a.atttypid, NULL) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
+    WHERE c.relkind = 'v' AND a.attnum > 0 AND NOT a.attisdropped \
+    AND (n.nspname = 'pg_catalog' AND (c.relname LIKE 'pg\\_stat%' OR c.relname IN ('pg_replication_slots', 'pg_locks')) \
+    OR c.relname = 'pg_stat_statements' AND EXISTS \
+    (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = c.relname AND e.extnamespace = n.oid))";
 
 /// A statement and what its columns are: first the tags, then the fields.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
     pub(super) name: &'static str,
+    pub(super) group: Group,
     pub(super) sql: String,
     tags: &'static [&'static str],
     fields: Vec<(&'static str, Kind)>,
@@ -51,47 +43,37 @@ pub(super) struct View {
 pub(super) type Read = (Vec<(&'static str, String)>, Vec<(&'static str, Field)>);
 
 impl View {
-    /// `pg_ash`.
-    pub(super) fn ash() -> View {
-        View::whole(&ASH, ASH_SQL)
-    }
-
-    /// `pg_replication`.
-    pub(super) fn positions() -> View {
-        View::whole(&POSITIONS, POSITIONS_SQL)
-    }
-
-    fn whole(of: &'static Measurement, sql: &str) -> View {
-        let fields = of.fields.iter().map(|field| (field.name, field.kind)).collect();
-        View { name: of.name, sql: sql.into(), tags: of.tags, fields }
-    }
-
-    /// One of [`VIEWS`] with the fields that this server has, and the names (`view.column`) of those that it
-    /// has not. No view when there is nothing left to read.
-    pub(super) fn of(wanted: &'static Measurement, has: &Columns) -> (Option<View>, Vec<String>) {
-        let (present, absent): (Vec<&SampledField>, Vec<_>) =
-            wanted.fields.iter().partition(|field| has.contains_key(field.name));
-        let absent = absent.iter().map(|field| format!("{}.{}", wanted.name, field.name)).collect();
-        if present.is_empty() {
-            return (None, absent);
+    /// What is wanted with what this server has of it, and the names of what it has not: `view.column`, or the view
+    /// when there is nothing of it. `relations` is an expression for the oids of the tables that are of interest.
+    pub(super) fn of(wanted: &Wanted, has: &Has, relations: &str) -> (Option<View>, Vec<String>) {
+        let of = wanted.of;
+        let view = |sql, fields| View { name: of.name, group: wanted.group, sql, tags: of.tags, fields };
+        if let Shape::Whole(sql) = wanted.shape {
+            let fields = of.fields.iter().map(|field| (field.name, field.kind)).collect();
+            return (Some(view(sql.replace("RELATIONS", relations), fields)), Vec::new());
         }
-        let tags = wanted.tags.iter().map(|tag| format!("{tag}::text"));
-        let fields = present.iter().map(|field| format!("{} AS {}", expression(field, &has[field.name]), field.name));
-        let list = tags.chain(fields).collect::<Vec<_>>().join(", ");
-        let name = wanted.name;
-        let sql = if name == REPLICATION.name {
-            // A sender that has not yet noticed its standby's death may linger beside the new one.
-            format!(
-                "SELECT DISTINCT ON (application_name) {list} FROM pg_catalog.{name} \
-                 ORDER BY application_name, backend_start DESC, pid DESC"
-            )
-        } else if name == DATABASE.name {
-            format!("SELECT {list} FROM pg_catalog.{name} WHERE datname = current_database()")
-        } else {
-            format!("SELECT {list} FROM pg_catalog.{name}")
-        };
-        let fields = present.iter().map(|field| (field.name, field.kind)).collect();
-        (Some(View { name, sql, tags: wanted.tags, fields }), absent)
+        let found = wanted.views().iter().find_map(|name| Some((*name, has.get(*name)?)));
+        let Some((name, known)) = found else { return (None, vec![of.name.to_owned()]) };
+        let mut absent = Vec::new();
+        let mut list = tags(wanted);
+        let mut fields = Vec::new();
+        for field in of.fields {
+            match field.sources().find(|source| columns(source).all(|column| known.columns.contains_key(column))) {
+                Some(source) => {
+                    let column_type = known.columns.get(source).map_or("", String::as_str);
+                    let expression = expression(field, source, column_type, wanted.fold());
+                    list.push(format!("{expression} AS {}", field.name));
+                    fields.push((field.name, field.kind));
+                }
+                None => absent.push(format!("{}.{}", of.name, field.name)),
+            }
+        }
+        if fields.is_empty() {
+            return (None, vec![of.name.to_owned()]);
+        }
+        let from = format!("{}.{name}", known.schema);
+        let sql = statement(wanted, &list.join(", "), &from).replace("RELATIONS", relations);
+        (Some(view(sql, fields)), absent)
     }
 
     /// Reads a row of this statement.
@@ -114,71 +96,92 @@ impl View {
     }
 }
 
-/// The column in the type that its field has for ever, whatever this server's type is.
-fn expression(field: &SampledField, column_type: &str) -> String {
-    let column = field.name;
-    match (field.kind, column_type) {
-        (Kind::Counter | Kind::Gauge, "pg_lsn") => format!("({column} - '0/0'::pg_lsn)::int8"),
-        (Kind::Counter | Kind::Gauge, _) => format!("{column}::int8"),
-        (Kind::Total | Kind::Real, "interval" | "timestamp with time zone") => {
-            format!("extract(epoch FROM {column})::float8")
-        }
-        (Kind::Total | Kind::Real, _) => format!("{column}::float8"),
-        (Kind::Truth, _) => format!("{column}::bool"),
-        (Kind::Text, _) => format!("{column}::text"),
+/// The columns of sampled views that the catalogue does not know, as `view.column`: those of a version that came later.
+pub(super) fn unknown(has: &Has) -> BTreeSet<String> {
+    let mut known: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for wanted in WANTED {
+        let Some(view) = wanted.views().iter().find(|view| has.contains_key(**view)) else { continue };
+        let tags = wanted.of.tags.iter().chain(wanted.tags).copied();
+        let sources = wanted.of.fields.iter().flat_map(SampledField::sources).chain(tags);
+        known.extend(sources.flat_map(columns).chain(wanted.left_out.iter().copied()).map(|column| (*view, column)));
     }
+    let views: BTreeSet<&str> = known.iter().map(|(view, _)| *view).collect();
+    let all = has.iter().filter(|(view, _)| views.contains(view.as_str()));
+    let all = all.flat_map(|(view, known)| known.columns.keys().map(move |column| (view.as_str(), column.as_str())));
+    all.filter(|column| !known.contains(column)).map(|(view, column)| format!("{view}.{column}")).collect()
+}
+
+impl Wanted {
+    /// The aggregate that makes one of several rows.
+    fn fold(&self) -> Option<&'static str> {
+        match self.shape {
+            Shape::Folded(fold, _) => Some(fold),
+            Shape::Top(_) => Some("sum"),
+            Shape::Rows(_) | Shape::First(_) | Shape::Whole(_) => None,
+        }
+    }
+}
+
+/// The expressions of the tags.
+fn tags(wanted: &Wanted) -> Vec<String> {
+    let expressions = if wanted.tags.is_empty() { wanted.of.tags } else { wanted.tags };
+    expressions.iter().map(|tag| format!("{tag}::text")).collect()
+}
+
+fn statement(wanted: &Wanted, list: &str, from: &str) -> String {
+    let tags = wanted.of.tags.len();
+    let grouped = (1..=tags).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+    let sql = match wanted.shape {
+        Shape::Rows(tail) => format!("SELECT {list} FROM {from} {tail}"),
+        Shape::First(order) => {
+            let tags = wanted.of.tags.join(", ");
+            format!("SELECT DISTINCT ON ({tags}) {list} FROM {from} ORDER BY {tags}, {order}")
+        }
+        Shape::Folded(_, tail) => format!("SELECT {list} FROM {from} {tail} GROUP BY {grouped}"),
+        Shape::Top(n) => format!(
+            "SELECT {list} FROM (SELECT *, CASE WHEN row_number() OVER (ORDER BY total_exec_time DESC, queryid) <= {n} \
+             THEN queryid::text ELSE 'other' END AS top FROM {from}(false) \
+             WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) AS statements \
+             GROUP BY top"
+        ),
+        Shape::Whole(sql) => sql.to_owned(),
+    };
+    sql.trim_end().to_owned()
+}
+
+/// The columns in an expression: its words in lower case that are no functions.
+fn columns(expression: &str) -> impl Iterator<Item = &str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    expression.split_inclusive(move |c| !is_word(c)).filter_map(move |piece| {
+        let word = piece.trim_end_matches(|c| !is_word(c));
+        let is_column = word.starts_with(|c: char| c.is_ascii_lowercase()) && !piece.ends_with('(');
+        is_column.then_some(word)
+    })
+}
+
+/// The source in the type that its field has for ever, whatever this server's type is.
+fn expression(field: &SampledField, source: &str, column_type: &str, fold: Option<&str>) -> String {
+    let inner = match (field.kind, column_type) {
+        (Kind::Counter | Kind::Gauge, "pg_lsn") => format!("({source} - '0/0'::pg_lsn)"),
+        (Kind::Total | Kind::Real, "interval" | "timestamp with time zone") => format!("extract(epoch FROM {source})"),
+        // A computed one.
+        (_, "") => format!("({source})"),
+        _ => source.to_owned(),
+    };
+    let folded = match fold {
+        // It counts the rows itself.
+        Some(_) if source.starts_with("count(") => inner,
+        Some(fold) => format!("{fold}({inner})"),
+        None => inner,
+    };
+    let to = match field.kind {
+        Kind::Counter | Kind::Gauge => "int8",
+        Kind::Total | Kind::Real => "float8",
+        Kind::Truth => "bool",
+        Kind::Text => "text",
+    };
+    format!("{folded}::{to}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn columns(list: &[(&str, &str)]) -> Columns {
-        list.iter().map(|(name, kind)| (name.to_string(), kind.to_string())).collect()
-    }
-
-    #[test]
-    fn a_column_that_the_server_lacks_costs_that_column() {
-        let has = columns(&[
-            ("wal_records", "bigint"),
-            ("wal_bytes", "numeric"),
-            ("stats_reset", "timestamp with time zone"),
-        ]);
-        let (view, absent) = View::of(&WAL, &has);
-        assert_eq!(
-            view.unwrap().sql,
-            "SELECT wal_records::int8 AS wal_records, wal_bytes::int8 AS wal_bytes, \
-             extract(epoch FROM stats_reset)::float8 AS stats_reset FROM pg_catalog.pg_stat_wal"
-        );
-        assert_eq!(absent.len(), WAL.fields.len() - 3);
-        assert!(absent.contains(&"pg_stat_wal.wal_sync".to_owned()));
-    }
-
-    #[test]
-    fn a_view_that_the_server_lacks_is_not_asked_for() {
-        let (view, absent) = View::of(&WAL, &Columns::new());
-        assert_eq!(view, None);
-        assert_eq!(absent.len(), WAL.fields.len());
-    }
-
-    #[test]
-    fn lsns_and_lags_become_numbers() {
-        let has = columns(&[("sent_lsn", "pg_lsn"), ("write_lag", "interval"), ("state", "text")]);
-        let sql = View::of(&REPLICATION, &has).0.unwrap().sql;
-        let start = "SELECT DISTINCT ON (application_name) application_name::text, state::text AS state, \
-                     (sent_lsn - '0/0'::pg_lsn)::int8 AS sent_lsn, extract(epoch FROM write_lag)::float8 AS write_lag FROM";
-        assert!(sql.starts_with(start), "{sql}");
-    }
-
-    #[test]
-    fn fixed_statements_name_the_catalogues_fields_in_order() {
-        for (view, measurement) in [(View::ash(), &ASH), (View::positions(), &POSITIONS)] {
-            let mut rest = view.sql.as_str();
-            for field in measurement.fields {
-                let name = format!(" AS {}", field.name);
-                let at = rest.find(&name).unwrap_or_else(|| panic!("{} not in order in {}", field.name, view.sql));
-                rest = &rest[at + name.len()..];
-            }
-        }
-    }
-}
+mod tests;

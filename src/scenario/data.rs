@@ -2,12 +2,14 @@
 
 use super::Scenario;
 use crate::base::Name;
-use crate::etl::imdb::{Files, Schema};
+use crate::etl::imdb::{Files, Schema, schema};
 use crate::etl::load::{Indexes, Settings};
 use crate::etl::source::{Source, SourceError};
 use crate::etl::synthetic::{Synthetic, Which, source::Tables};
+use crate::etl::tables::{self, Shape, shape::Table};
 use crate::fault::Fault;
 use crate::workload::queries::{self, Answer};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -19,6 +21,8 @@ pub enum Data {
     Imdb(ImdbFiles),
     /// The same tables, synthetic.
     SyntheticImdb(SyntheticImdb),
+    /// Tables of the user's own, synthetic.
+    Tables(UserTables),
 }
 
 /// IMDb's seven files, which the user has.
@@ -58,12 +62,34 @@ impl SyntheticImdb {
     }
 }
 
+/// Synthetic rows for tables of the user's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserTables {
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// The tables by name.
+    pub tables: IndexMap<String, Table>,
+    /// How they are loaded.
+    #[serde(default)]
+    pub load: Settings,
+}
+
+impl UserTables {
+    /// The tables as they are written in a file of their own.
+    pub fn shape(&self) -> Shape {
+        Shape { seed: self.seed, tables: self.tables.clone() }
+    }
+}
+
 impl Data {
     /// Opens the source of its rows.
     pub fn source(&self) -> Result<Source, SourceError> {
         match self {
             Data::Imdb(files) => Files::open(&files.from, files.schema).map(Source::Imdb),
             Data::SyntheticImdb(data) => Ok(Source::SyntheticImdb(Tables::new(data.of(), data.schema))),
+            Data::Tables(data) => Ok(Source::Tables(tables::Tables::new(data.shape()))),
         }
     }
 
@@ -72,6 +98,7 @@ impl Data {
         match self {
             Data::Imdb(files) => &files.load,
             Data::SyntheticImdb(data) => &data.load,
+            Data::Tables(data) => &data.load,
         }
     }
 
@@ -80,13 +107,24 @@ impl Data {
         match self {
             Data::Imdb(files) => Some(files.schema),
             Data::SyntheticImdb(data) => Some(data.schema),
+            Data::Tables(_) => None,
+        }
+    }
+
+    /// The names of its tables.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Data::Imdb(_) | Data::SyntheticImdb(_) => {
+                schema::tables(Schema::default()).into_iter().map(|table| table.name).collect()
+            }
+            Data::Tables(data) => data.tables.keys().cloned().collect(),
         }
     }
 
     /// How many titles and people the synthetic tables of IMDb have: their keys have no gaps.
     pub fn counted(&self) -> Option<(u64, u64)> {
         match self {
-            Data::Imdb(_) => None,
+            Data::Imdb(_) | Data::Tables(_) => None,
             Data::SyntheticImdb(data) => Some((data.of().rows(Which::Titles), data.of().rows(Which::Names))),
         }
     }
@@ -94,7 +132,7 @@ impl Data {
     /// What the analytical joins come to on it, where that is known.
     pub fn answers(&self) -> Option<Vec<Answer>> {
         match self {
-            Data::Imdb(_) => None,
+            Data::Imdb(_) | Data::Tables(_) => None,
             Data::SyntheticImdb(data) => queries::answers(data.scale, data.seed),
         }
     }
@@ -105,6 +143,11 @@ impl Data {
             Data::Imdb(files) => format!("IMDb's files in {} ({} columns)", files.from.display(), files.schema),
             Data::SyntheticImdb(data) => {
                 format!("synthetic IMDb of scale {}, seed {} ({} columns)", data.scale, data.seed, data.schema)
+            }
+            Data::Tables(data) => {
+                let rows = |(name, table): (&String, &Table)| format!("{name} ({} rows)", table.rows);
+                let tables: Vec<String> = data.tables.iter().map(rows).collect();
+                format!("synthetic {}, seed {}", tables.join(", "), data.seed)
             }
         };
         let settings = self.settings();

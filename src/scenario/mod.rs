@@ -22,6 +22,7 @@ mod setting;
 mod shape;
 pub mod shipped;
 mod source;
+pub mod tables;
 pub mod topology;
 mod ways;
 

@@ -50,7 +50,11 @@ pub fn read(source: &Source) -> Result<Document, ScenarioErrors> {
 }
 
 /// The file's tree with the arguments laid over it; `None` if the file is no TOML.
-fn parse<'t>(pieces: &'t [Piece], sets: &mut Vec<Patch<'t>>, found: &mut Vec<Located>) -> Option<DeTable<'t>> {
+pub(super) fn parse<'t>(
+    pieces: &'t [Piece],
+    sets: &mut Vec<Patch<'t>>,
+    found: &mut Vec<Located>,
+) -> Option<DeTable<'t>> {
     let (tree, errors) = DeTable::parse_recoverable(&pieces[0].text);
     let readable = errors.iter().all(|error| error.message() == DUPLICATE);
     found.extend(errors.iter().map(|error| syntax(error, 0, None)));
@@ -167,7 +171,7 @@ fn vary<'t>(tree: DeTable<'t>, sets: &[Patch<'t>], found: &mut Vec<Located>) -> 
     Some(Document { scenario, combinations: read })
 }
 
-fn locate(finding: Finding, tree: &DeTable<'_>) -> Located {
+pub(super) fn locate(finding: Finding, tree: &DeTable<'_>) -> Located {
     let place = place(tree, &finding.path);
     Located {
         span: if finding.part == Part::Key { place.key } else { place.value },

@@ -8,7 +8,8 @@ use super::Scenario;
 use super::error::Located;
 use super::near::{did_you_mean, list};
 use super::path::{Value, path_at, without};
-use serde::Deserialize;
+use crate::etl::tables::Shape as TablesShape;
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,9 +17,9 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 /// What a tree reads as.
-pub(super) struct Shaped {
+pub(super) struct Shaped<T = Scenario> {
     /// The scenario, without the parts that do not read.
-    pub scenario: Option<Scenario>,
+    pub scenario: Option<T>,
     /// What does not read.
     pub findings: Vec<Located>,
     /// The top-level keys from which something was taken out; nothing can be said about what is in them.
@@ -43,8 +44,16 @@ const MIX: Tagged = Tagged {
     example: "mix = { kind = \"tpcb\", scale = 10 }",
 };
 /// Its key is the data set's name.
-const DATA: Tagged =
-    Tagged { key: "", kinds: "`imdb`, `synthetic_imdb`", example: "kind = \"synthetic_imdb\"` with `scale = 0.001" };
+const DATA: Tagged = Tagged {
+    key: "",
+    kinds: "`imdb`, `synthetic_imdb`, `tables`",
+    example: "kind = \"synthetic_imdb\"` with `scale = 0.001",
+};
+const VALUES: Tagged = Tagged {
+    key: "values",
+    kinds: "`sequence`, `uniform`, `zipf`, `gaussian`, `choice`, `text`",
+    example: "values = { kind = \"uniform\", min = 1, max = 100 }",
+};
 const PROFILE: Tagged = Tagged {
     key: "profile",
     kinds: "`closed`, `open`, `pulse`, `cycle`",
@@ -84,17 +93,39 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("size", "size = \"1GB\""),
     ("from", "from = \"DIR\""),
     ("data", "data = \"NAME\""),
+    (
+        "tables",
+        "[tables.NAME]` with `rows = 1000` and `columns.id = { type = \"bigint\", values = { kind = \"sequence\" } }",
+    ),
+    ("rows", "rows = 1000"),
+    ("columns", "columns.id = { type = \"bigint\", values = { kind = \"sequence\" } }"),
+    ("type", "type = \"bigint\""),
+    ("exponent", "exponent = 1.0"),
+    ("mean", "mean = 100"),
+    ("deviation", "deviation = 15"),
+    ("weights", "weights = { open = 1, paid = 9 }"),
+    ("min", "min = 1"),
+    ("max", "max = 10"),
     ("metric", "metric = \"ledger.acked_lost\""),
 ];
 
 /// Where the whole of a scenario stands: errors about it as a whole point to its beginning.
 const WHOLE: Range<usize> = 0..0;
 
-/// Reads `tree`.
-pub(super) fn shape(mut tree: DeTable<'_>) -> Shaped {
+/// Reads `tree` as a scenario.
+pub(super) fn shape(tree: DeTable<'_>) -> Shaped {
+    read_as(tree, Reader::retag_all)
+}
+
+/// Reads `tree` as a file of tables.
+pub(super) fn tables(tree: DeTable<'_>) -> Shaped<TablesShape> {
+    read_as(tree, |reader, root| reader.retag_columns(root.get_mut("tables"), "tables"))
+}
+
+fn read_as<T: DeserializeOwned>(mut tree: DeTable<'_>, retag: impl Fn(&mut Reader, &mut DeTable<'_>)) -> Shaped<T> {
     let written = tree.clone();
     let mut reader = Reader { findings: Vec::new(), damaged: BTreeSet::new(), taken: Vec::new() };
-    reader.retag_all(&mut tree);
+    retag(&mut reader, &mut tree);
     let scenario = reader.read(tree);
     for finding in &mut reader.findings {
         finding.path = path_at(&written, &finding.span);
@@ -119,6 +150,9 @@ impl Reader {
         for (span, table) in tables_in(root.get_mut("load")) {
             self.retag(table, span.clone(), "load", &MIX);
             self.retag(table, span, "load", &PROFILE);
+        }
+        for (_, data) in tables_in(root.get_mut("data")) {
+            self.retag_columns(data.get_mut("tables"), "data");
         }
         if let Some((span, data)) = table_in(root, "data") {
             let names: Vec<String> = data.keys().map(|name| name.get_ref().to_string()).collect();
@@ -147,6 +181,15 @@ impl Reader {
             let DeValue::Table(phase) = phase.get_mut() else { continue };
             for (span, step) in tables_in(phase.get_mut("do")) {
                 self.retag(step, span, "phase", &ACT);
+            }
+        }
+    }
+
+    /// The values of the columns of tables.
+    fn retag_columns(&mut self, tables: Option<&mut Value<'_>>, top: &str) {
+        for (_, table) in tables_in(tables) {
+            for (span, column) in tables_in(table.get_mut("columns")) {
+                self.retag(column, span, top, &VALUES);
             }
         }
     }
@@ -183,10 +226,10 @@ impl Reader {
     }
 
     /// Reads, and takes out what does not read, until all of the rest does.
-    fn read(&mut self, mut tree: DeTable<'_>) -> Option<Scenario> {
+    fn read<T: DeserializeOwned>(&mut self, mut tree: DeTable<'_>) -> Option<T> {
         loop {
             let whole = Spanned::new(WHOLE, DeValue::Table(tree.clone()));
-            let error = match Scenario::deserialize(ValueDeserializer::from(whole)) {
+            let error = match T::deserialize(ValueDeserializer::from(whole)) {
                 Ok(scenario) => return Some(scenario),
                 Err(error) => error,
             };
@@ -340,7 +383,7 @@ fn tag_of(value: &Value<'_>, inner: &DeTable<'_>) -> Option<Range<usize>> {
 /// What stands in for a top-level key that is missing, so that the rest can be read.
 fn stand_in(key: &str) -> DeValue<'static> {
     match key {
-        "node" => DeValue::Table(DeTable::new()),
+        "node" | "tables" => DeValue::Table(DeTable::new()),
         "phase" => DeValue::Array(DeArray::new()),
         _ => DeValue::String(Cow::Borrowed("")),
     }

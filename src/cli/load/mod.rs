@@ -1,7 +1,11 @@
 //! `pgbench-rs load`: data into any server.
 
 mod imdb;
-mod show;
+mod job;
+mod pgbench;
+pub mod show;
+pub mod synthetic;
+mod tables;
 mod target;
 
 use clap::{Args, Subcommand};
@@ -21,6 +25,10 @@ pub struct Load {
 #[derive(Debug, Subcommand)]
 enum Command {
     Imdb(Box<imdb::Imdb>),
+    Synthetic(Box<synthetic::SyntheticImdb>),
+    Tables(Box<tables::UserTables>),
+    Pgbench(pgbench::Pgbench),
+    Job(Box<job::Job>),
 }
 
 impl Load {
@@ -28,6 +36,10 @@ impl Load {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Imdb(command) => command.run(),
+            Command::Synthetic(command) => command.run(),
+            Command::Tables(command) => command.run(),
+            Command::Pgbench(command) => command.run(),
+            Command::Job(command) => command.run(),
         }
     }
 }

@@ -117,7 +117,7 @@ impl Drop for Fetching {
 }
 
 /// Digits in threes, as people read them.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (n, digit) in digits.chars().enumerate() {

@@ -93,29 +93,13 @@ impl Target {
         settings
     }
 
-    fn host(&self) -> anyhow::Result<Host> {
-        let resolved = conninfo::resolve(&self.to, &Environment::of_process());
-        let mut resolved = resolved.map_err(|error| Usage(format!("--to {}: {error}", mask(&self.to))))?;
-        for note in std::mem::take(&mut resolved.notes) {
-            show::tell(&format!("note: {note}"));
-        }
-        Ok(resolved.into_host("target"))
-    }
-
     /// Loads into it, and says what was done.
     pub fn load(&self, source: Source) -> anyhow::Result<ExitCode> {
-        // The host has a login of its own.
-        let login = Login {
-            user: String::new(),
-            password: Secret::new(""),
-            dbname: "postgres".to_owned(),
-            application_name: "pgbench-rs load".to_owned(),
-        };
         let progress = Arc::new(Progress::new(&source));
         let order = Order {
             source,
-            host: self.host()?,
-            login,
+            host: host(&self.to)?,
+            login: nobody(),
             settings: self.settings(),
             rejects: std::path::absolute(&self.rejects)?,
             progress: progress.clone(),
@@ -127,6 +111,26 @@ impl Target {
         runtime.shutdown_background();
         show::told(&loaded?, &rejects, self.json)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The server that a connection string means.
+pub(super) fn host(to: &str) -> anyhow::Result<Host> {
+    let resolved = conninfo::resolve(to, &Environment::of_process());
+    let mut resolved = resolved.map_err(|error| Usage(format!("--to {}: {error}", mask(to))))?;
+    for note in std::mem::take(&mut resolved.notes) {
+        show::tell(&format!("note: {note}"));
+    }
+    Ok(resolved.into_host("target"))
+}
+
+/// A login that says nothing: the host of a connection string has one of its own.
+pub(super) fn nobody() -> Login {
+    Login {
+        user: String::new(),
+        password: Secret::new(""),
+        dbname: "postgres".to_owned(),
+        application_name: "pgbench-rs load".to_owned(),
     }
 }
 

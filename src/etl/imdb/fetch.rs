@@ -7,7 +7,7 @@
 //! ```
 
 use super::schema::FILES;
-use crate::etl::imdb::find;
+use crate::etl::file::find;
 use crate::etl::source::SourceError;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};

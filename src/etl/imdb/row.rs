@@ -4,7 +4,8 @@
 //! text format takes backslashes out, and its CSV takes a lone quote for the beginning of something.)
 
 use super::schema::{Field, FileShape, Schema};
-use crate::etl::chunk::Chunk;
+use crate::etl::chunk::{Chunk, int};
+use crate::etl::rejects::Wrong;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use std::fmt;
@@ -13,38 +14,6 @@ use std::fmt;
 const NULL: &[u8] = b"\\N";
 /// Most columns of a file.
 const MOST: usize = 9;
-
-/// Why a line is no row.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
-    /// Too few or too many columns.
-    #[error("{found} columns instead of {wanted}")]
-    Columns {
-        /// So many.
-        found: usize,
-        /// So many should be.
-        wanted: usize,
-    },
-    /// A field that its column cannot have.
-    #[error("{column} is no {wanted}: {found}")]
-    Field {
-        /// The header's word for it.
-        column: &'static str,
-        /// What it should be.
-        wanted: &'static str,
-        /// What it is, shortened.
-        found: String,
-    },
-    /// Null in the primary key.
-    #[error("{0} is null, and of the primary key")]
-    NullKey(&'static str),
-    /// Bytes that are no UTF-8.
-    #[error("no UTF-8 at byte {0} of the line")]
-    Utf8(usize),
-    /// U+0000, which PostgreSQL's text cannot hold.
-    #[error("a zero byte")]
-    Zero,
-}
 
 /// The fields of a line.
 #[derive(Debug)]
@@ -131,10 +100,7 @@ pub fn encode(fields: &Fields<'_>, shape: &FileShape, schema: Schema, chunk: &mu
 }
 
 fn typed(column: &'static str, kind: Field, field: &[u8], chunk: &mut Chunk) -> Result<(), Wrong> {
-    let wrong = |wanted: &'static str| {
-        let found: String = String::from_utf8_lossy(field).chars().take(60).collect();
-        Wrong::Field { column, wanted, found }
-    };
+    let wrong = |wanted: &'static str| Wrong::field(column, wanted, field);
     match kind {
         Field::Text => chunk.raw(field),
         Field::Int => chunk.int4(int(field).ok_or_else(|| wrong("integer"))?),
@@ -156,25 +122,6 @@ fn typed(column: &'static str, kind: Field, field: &[u8], chunk: &mut Chunk) -> 
         }
     }
     Ok(())
-}
-
-/// Decimal digits, a minus before them or not.
-fn int(field: &[u8]) -> Option<i32> {
-    let (sign, digits) = match field {
-        [b'-', digits @ ..] => (-1, digits),
-        digits => (1, digits),
-    };
-    if digits.is_empty() || digits.len() > 10 {
-        return None;
-    }
-    let mut value = 0i64;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        value = value * 10 + i64::from(digit - b'0');
-    }
-    i32::try_from(sign * value).ok()
 }
 
 /// Decimal digits and a point: neither exponents nor words such as `inf`.

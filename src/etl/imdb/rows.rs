@@ -1,10 +1,10 @@
 //! The rows of one of IMDb's files.
 
-use super::row::{Fields, Tabs, Wrong, encode};
+use super::row::{Fields, Tabs, encode};
 use super::schema::{FileShape, Schema};
 use crate::etl::chunk::Chunk;
 use crate::etl::file::{Block, LONGEST, Lines};
-use crate::etl::rejects::Reject;
+use crate::etl::rejects::{Reject, Wrong};
 use crate::etl::source::{Digest, SourceError};
 use memchr::{memchr, memchr2_iter};
 use std::path::Path;
@@ -60,7 +60,7 @@ impl Rows {
         let is_clean = memchr(0, block).is_none() && std::str::from_utf8(block).is_ok();
         let mut row = |line: &[u8], tabs: &Tabs| {
             let fields = Fields::split(line, tabs);
-            let checked = if is_clean { Ok(()) } else { check(line) };
+            let checked = if is_clean { Ok(()) } else { Wrong::check(line) };
             match checked.and_then(|()| encode(&fields, self.shape, self.schema, chunk)) {
                 Ok(()) => see(self.line, &fields, line),
                 Err(wrong) => {
@@ -99,15 +99,6 @@ impl Rows {
     /// The file, when it was read to its end.
     pub fn digest(self) -> Digest {
         self.lines.digest()
-    }
-}
-
-/// Whether a line is text as PostgreSQL has it.
-fn check(line: &[u8]) -> Result<(), Wrong> {
-    std::str::from_utf8(line).map_err(|error| Wrong::Utf8(error.valid_up_to() + 1))?;
-    match memchr(0, line) {
-        Some(_) => Err(Wrong::Zero),
-        None => Ok(()),
     }
 }
 

@@ -22,7 +22,10 @@ impl Scatter {
     /// Where `k`, which is below `n`, goes.
     #[inline]
     pub fn place(&self, k: u64) -> u64 {
-        (u128::from(k) * u128::from(self.step) % u128::from(self.n)) as u64
+        match k.checked_mul(self.step) {
+            Some(product) => product % self.n,
+            None => (u128::from(k) * u128::from(self.step) % u128::from(self.n)) as u64,
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) fn rows(world: &World, rows: Range<u64>, out: &mut impl Fields) {
     let titles = world.column(Which::Titles, 2);
     let [wording, place, of] = [2, 3, 5].map(|column| world.column(Which::Akas, column));
     let (mut id, mut text) = (String::new(), String::new());
+    // Those of the block whose titles come.
+    let (mut block, mut roles) = (0, world.roles(0));
     titled(
         world.akas,
         rows,
@@ -49,7 +51,11 @@ pub(super) fn rows(world: &World, rows: Range<u64>, out: &mut impl Fields) {
             out.text(&id);
             out.whole(ordering as i32);
             text.clear();
-            primary(&mut titles.at(title), world.roles(title / TITLES).of(title), &mut text);
+            if title / TITLES != block {
+                block = title / TITLES;
+                roles = world.roles(block);
+            }
+            primary(&mut titles.at(title), roles.of(title), &mut text);
             // The first is the original.
             if ordering == 1 {
                 out.text(&text);

@@ -18,13 +18,12 @@ impl Spread {
     /// The first row of a block; of the block after the last: how many rows there are.
     pub fn start(&self, block: u64) -> u64 {
         let first = (block * TITLES).min(self.titles);
-        (u128::from(first) * u128::from(self.rows) / u128::from(self.titles)) as u64
+        part(first, self.rows, self.titles)
     }
 
     /// The block that has a row.
     pub fn block_of(&self, row: u64) -> u64 {
-        let near = u128::from(row) * u128::from(self.titles) / u128::from(self.rows.max(1));
-        let mut block = near as u64 / TITLES;
+        let mut block = part(row, self.titles, self.rows.max(1)) / TITLES;
         // Rounding is off by one at most.
         while block > 0 && self.start(block) > row {
             block -= 1;
@@ -61,6 +60,14 @@ impl Spread {
             given = until;
         }
         shares
+    }
+}
+
+/// `a · b / of`, rounded down, which fits.
+fn part(a: u64, b: u64, of: u64) -> u64 {
+    match a.checked_mul(b) {
+        Some(product) => product / of,
+        None => (u128::from(a) * u128::from(b) / u128::from(of)) as u64,
     }
 }
 

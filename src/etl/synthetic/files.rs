@@ -38,16 +38,27 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// A file could not be written.
+/// Why there are no files.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}", path.display())]
-pub struct FileError {
-    path: PathBuf,
-    source: io::Error,
+pub enum FileError {
+    /// One could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There are others under these names, which may be IMDb's own.
+    #[error("{} is there, and no {NOTE} beside it says that it is synthetic\nhint: choose another folder", .0.display())]
+    Others(PathBuf),
 }
 
+/// The note's name.
+const NOTE: &str = "SYNTHETIC.txt";
+
 /// Writes the seven files and a note into `dir`, which is made; `progress` is told of each part how many rows it has and
-/// how many bytes. What has these names is overwritten; a file is whole when it bears its name.
+/// how many bytes. Synthetic files that are there give way; a file is whole when it bears its name.
 pub fn write(
     generator: &Generator,
     dir: &Path,
@@ -56,10 +67,19 @@ pub fn write(
 ) -> Result<Vec<Written>, FileError> {
     let at = |path: &Path| {
         let path = path.to_owned();
-        move |source| FileError { path, source }
+        move |source| FileError::Write { path, source }
     };
     std::fs::create_dir_all(dir).map_err(at(dir))?;
-    let note = dir.join("SYNTHETIC.txt");
+    let note = dir.join(NOTE);
+    for old in
+        Which::ALL.iter().flat_map(|which| ["tsv", "tsv.gz"].map(|end| dir.join(format!("{}.{end}", which.name()))))
+    {
+        match old.exists() {
+            true if !note.exists() => return Err(FileError::Others(old)),
+            true => std::fs::remove_file(&old).map_err(at(&old))?,
+            false => {}
+        }
+    }
     std::fs::write(&note, generator.of().note() + "\n").map_err(at(&note))?;
     let mut all = Vec::new();
     for which in Which::ALL {

@@ -100,6 +100,21 @@ fn files_are_the_same_by_any_number_of_threads() {
 }
 
 #[test]
+fn files_that_are_not_synthetic_stay() {
+    let generator = Generator::new(Synthetic { scale: 0.0001, seed: 1 });
+    let dir = tempfile::tempdir().expect("a directory");
+    let of = |gzip| write(&generator, dir.path(), Settings { gzip, threads: 1 }, |_, _, _| {});
+    std::fs::write(dir.path().join("title.crew.tsv"), "mine").expect("written");
+    let error = of(false).expect_err("it is not synthetic").to_string();
+    assert!(error.contains("title.crew.tsv is there"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 1);
+    std::fs::remove_file(dir.path().join("title.crew.tsv")).expect("removed");
+    of(false).expect("written");
+    of(true).expect("written over");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 8);
+}
+
+#[test]
 fn references_lead_somewhere() {
     let titles: HashMap<&str, &str> = column(Which::Titles, 0).zip(column(Which::Titles, 1)).collect();
     let names: HashSet<&str> = column(Which::Names, 0).collect();

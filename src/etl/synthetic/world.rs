@@ -4,7 +4,6 @@
 use super::blocks::{Slots, Spread, TITLES};
 use super::{Synthetic, Which};
 use crate::etl::random::{Draws, Scatter, Stream, Weighted, Zipf};
-use std::fmt::Write;
 use std::ops::Range;
 
 /// Exponent of the Zipf distribution by which people get parts. It is chosen, not measured of IMDb: the busiest person of
@@ -215,11 +214,18 @@ pub(super) fn titled(
 
 /// `tt0000001` for the first title, as IMDb numbers them: seven digits or more.
 pub(super) fn tconst(title: u64, into: &mut String) {
-    // Writing to a String cannot fail.
-    let _ = write!(into, "tt{:07}", title + 1);
+    number("tt", title + 1, into);
 }
 
 /// `nm0000001` for the first person.
 pub(super) fn nconst(person: u64, into: &mut String) {
-    let _ = write!(into, "nm{:07}", person + 1);
+    number("nm", person + 1, into);
+}
+
+fn number(kind: &str, number: u64, into: &mut String) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number);
+    into.push_str(kind);
+    into.push_str(&"0000000"[digits.len().min(7)..]);
+    into.push_str(digits);
 }

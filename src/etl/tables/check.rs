@@ -55,7 +55,7 @@ fn one_table(shape: &Shape, table: &Table, found: &mut Found<'_>) {
         }
     }
     known(table, &table.primary_key, &["primary_key"], found);
-    if !table.primary_key.is_empty() && !is_unique(table) {
+    if !table.primary_key.is_empty() && !is_unique(shape, table) {
         let hint = "let one of its columns be a plain sequence, or one a sequence with `each = n` and another with `cycle = n`";
         found.at(&["primary_key"], "rows of this primary key are not all different", hint);
     }
@@ -73,12 +73,18 @@ fn known(table: &Table, columns: &[String], path: &[&str], found: &mut Found<'_>
     }
 }
 
-/// Whether sequences of the primary key make its rows different.
-fn is_unique(table: &Table) -> bool {
+/// Whether sequences of the primary key make its rows different. One that goes through another table's rows must not begin
+/// again.
+fn is_unique(shape: &Shape, table: &Table) -> bool {
+    let goes_round = |column: &Column, sequence: &Sequence| {
+        let to = column.references.as_deref().and_then(|to| shape.tables.get(to.split_once('.')?.0));
+        let last = (sequence.start.max(1) as u64 - 1).saturating_add(table.rows.div_ceil(sequence.each.max(1)));
+        to.is_some_and(|to| sequence.step != 1 || (sequence.cycle.is_none() && last > to.rows))
+    };
     let sequences = || {
         let columns = table.primary_key.iter().filter_map(|column| table.columns.get(column));
         columns.filter_map(|column| match &column.values {
-            Some(Values::Sequence(sequence)) if sequence.step != 0 => Some(sequence),
+            Some(Values::Sequence(sequence)) if sequence.step != 0 && !goes_round(column, sequence) => Some(sequence),
             _ => None,
         })
     };
@@ -287,12 +293,12 @@ fn letters(of: ColumnType, text: &Text, found: &mut Found<'_>) {
 }
 
 fn weights(of: ColumnType, choice: &Choice, found: &mut Found<'_>) {
-    if choice.of.values().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-        found.at(&["values", "of"], "weights are numbers, 0 or more", "write such numbers");
-    } else if choice.of.values().sum::<f64>() <= 0.0 {
-        found.at(&["values", "of"], "no value has a weight", "give at least one value a weight above 0");
+    if choice.weights.values().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        found.at(&["values", "weights"], "weights are numbers, 0 or more", "write such numbers");
+    } else if choice.weights.values().sum::<f64>() <= 0.0 {
+        found.at(&["values", "weights"], "no value has a weight", "give at least one value a weight above 0");
     }
-    for value in choice.of.keys().filter(|value| !reads(of, value)) {
-        found.at(&["values", "of", value], format!("`{value}` is no {}", of.sql()), "write it as SQL reads it");
+    for value in choice.weights.keys().filter(|value| !reads(of, value)) {
+        found.at(&["values", "weights", value], format!("`{value}` is no {}", of.sql()), "write it as SQL reads it");
     }
 }

@@ -158,8 +158,8 @@ fn rule(what: &shape::Column, rows: u64) -> Rule {
         }
         Some(Values::Gaussian(normal)) => Rule::Gaussian(normal.clone()),
         Some(Values::Choice(choice)) => {
-            let fields = choice.of.keys().filter_map(|text| field(of, text));
-            Rule::Choice(Weighted::new(choice.of.values().copied()), fields.collect())
+            let fields = choice.weights.keys().filter_map(|text| field(of, text));
+            Rule::Choice(Weighted::new(choice.weights.values().copied()), fields.collect())
         }
         Some(Values::Text(text)) if !text.words.is_empty() => {
             Rule::Words { min: text.min, max: text.max, words: text.words.clone() }

@@ -15,7 +15,7 @@
 //! indexes.orders_customer_idx = ["customer_id"]
 //! columns.id          = { type = "bigint", values = { kind = "sequence" } }
 //! columns.customer_id = { type = "bigint", references = "customer.id", values = { kind = "zipf", exponent = 0.9 } }
-//! columns.status      = { type = "text", values = { kind = "choice", of = { open = 1, paid = 9 } } }
+//! columns.status      = { type = "text", values = { kind = "choice", weights = { open = 1, paid = 9 } } }
 //! columns.total       = { type = "double precision", values = { kind = "gaussian", mean = 80, deviation = 30, min = 1 } }
 //! columns.at          = { type = "timestamptz", nulls = 0.1, values = { kind = "uniform", min = "2024-01-01", max = "2025-01-01" } }
 //! ```

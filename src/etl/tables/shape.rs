@@ -136,7 +136,7 @@ pub struct Gaussian {
 #[serde(deny_unknown_fields)]
 pub struct Choice {
     /// Weight by value; the value is written as SQL reads it.
-    pub of: IndexMap<String, f64>,
+    pub weights: IndexMap<String, f64>,
 }
 
 /// Text of `min` to `max` letters, or as many words.

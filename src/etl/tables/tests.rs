@@ -144,6 +144,19 @@ fn everything_wrong_is_found_with_its_path() {
 }
 
 #[test]
+fn a_key_of_references_ends_with_the_other_tables_rows() {
+    let each = Values::Sequence(Sequence { each: 4, ..Sequence::default() });
+    let line = column(ColumnType::Int8, Values::Sequence(Sequence { cycle: Some(4), ..Sequence::default() }));
+    let order = Column { references: Some("orders.id".into()), values: Some(each), ..id() };
+    let lines = |rows| {
+        let columns = [("order_id", order.clone()), ("line", line.clone())];
+        check(&shape(&[("orders", 10, &["id"], &[("id", id())]), ("line", rows, &["order_id", "line"], &columns)]))
+    };
+    assert_eq!(lines(40), []);
+    assert_eq!(lines(41).iter().map(|wrong| wrong.path.join(".")).collect::<Vec<_>>(), ["line.primary_key"]);
+}
+
+#[test]
 fn types_are_named_as_in_sql() {
     let read = |text: &str| serde_json::from_value::<TypeName>(text.into()).map(|of| of.0).map_err(|e| e.to_string());
     assert_eq!(read("Double Precision"), Ok(ColumnType::Float8));

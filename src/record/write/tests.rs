@@ -54,6 +54,7 @@ fn write(writer: &mut Writer, trial: &Trial) {
         accounting: Accounting { produced: 5, written: 4, dropped: 1, not_finite: 0 },
         absent: &BTreeSet::from(["pg_stat_wal.wal_fpi_bytes".to_owned()]),
         clones: &[way("c"), way("c"), way("d")],
+        episodes: &[],
     };
     writer.trial(trial, &ended).unwrap();
 }

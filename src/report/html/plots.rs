@@ -66,7 +66,7 @@ fn timeline(record: &Record, trial: &TrialRow, series: &Series, budget: usize) -
     let newest = series.values().flatten().map(|(at, _)| *at as f64).chain(events.iter().map(|event| event.elapsed_ms));
     let end = newest.max_by(f64::total_cmp).unwrap_or_default() / 1000.0;
     let dated: Vec<&&EventRow> = events.iter().filter(|event| !event.kind.starts_with("phase.")).collect();
-    let shown = dated.iter().take(EVENTS).map(|event| {
+    let shown = most_telling(&dated).into_iter().map(|event| {
         let node = event.node.clone().unwrap_or_default();
         (thousandths(event.elapsed_ms / 1000.0), event.kind.clone(), node, event.text.clone())
     });
@@ -83,6 +83,16 @@ fn timeline(record: &Record, trial: &TrialRow, series: &Series, budget: usize) -
         more: dated.len().saturating_sub(EVENTS),
         plots: plots(series, (begin, end), budget),
     }
+}
+
+/// As many events as a page holds, in the order of time: faults and what they led to before the making of clones.
+fn most_telling<'a>(events: &[&&'a EventRow]) -> Vec<&'a EventRow> {
+    let routine = |event: &EventRow| event.kind.starts_with("clone.") && event.kind != "clone.failed";
+    let (first, second): (Vec<&EventRow>, Vec<&EventRow>) =
+        events.iter().map(|event| **event).partition(|e| !routine(e));
+    let mut shown: Vec<&EventRow> = first.into_iter().chain(second).take(EVENTS).collect();
+    shown.sort_by(|a, b| a.elapsed_ms.total_cmp(&b.elapsed_ms));
+    shown
 }
 
 /// Name, beginning and end of each phase that began.

@@ -1,12 +1,9 @@
-//! `metrics.lp.gz`, read back: of every trial the series that plots are made of.
+//! Of every trial the series that plots are made of.
 
+use super::super::samples::{lines, number, tag};
 use crate::record::{Record, RecordError};
-use flate2::read::MultiGzDecoder;
-use influxdb_line_protocol::{FieldValue, ParsedLine, parse_lines};
+use influxdb_line_protocol::ParsedLine;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
-use std::path::Path;
 
 /// A plot that a series belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +36,7 @@ const SLOT: i64 = 100;
 struct Trial {
     zero: i64,
     series: Series,
-    /// Newest stamp and count of every counter.
+    /// Of every counter its newest stamp and count, of counts by interval where the next begins and what is pending.
     before: HashMap<(Kind, String), (i64, f64)>,
     /// When primaries answered, and their sessions by wait class: no row there means no session.
     waits: BTreeMap<i64, BTreeMap<String, f64>>,
@@ -58,47 +55,14 @@ pub(super) fn read(record: &Record) -> Result<HashMap<(String, u32), Series>, Re
         };
         trials.insert((row.variant.clone(), row.trial), trial);
     }
-    lines(&record.dir.join("metrics.lp.gz"), |line| {
+    lines(&record.dir, |line| {
         let of = (tag(line, "variant"), tag(line, "trial").parse().unwrap_or(0));
         if let (Some(trial), Some(at)) = (trials.get_mut(&of), line.timestamp) {
             trial.take(line, at - trial.zero);
         }
+        Ok(())
     })?;
     Ok(trials.into_iter().map(|(of, trial)| (of, trial.finish())).collect())
-}
-
-/// Calls `each` with every line; no file, no lines.
-fn lines(path: &Path, mut each: impl FnMut(&ParsedLine<'_>)) -> Result<(), RecordError> {
-    let failed = |source| RecordError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut from = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
-    let mut line = String::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        number += 1;
-        match from.read_line(&mut line) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            // The writer was killed: what it had not flushed is not there.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        }
-        for parsed in parse_lines(&line) {
-            match parsed {
-                Ok(parsed) => each(&parsed),
-                Err(_) if !line.ends_with('\n') => return Ok(()),
-                Err(error) => {
-                    let what = format!("line {number}: {error}");
-                    return Err(RecordError::Damaged { path: path.to_owned(), what });
-                }
-            }
-        }
-    }
 }
 
 impl Trial {
@@ -142,12 +106,19 @@ impl Trial {
         self.series.entry((kind, name)).or_default().extend(value.map(|value| (at, value)));
     }
 
-    /// A count of the interval that ends here, as a rate; of the first interval nobody knows when it began.
+    /// A count of the interval that ends here, as a rate; of the first interval nobody knows when it began. A sliver, such
+    /// as the end of a phase cuts off, is too short for a rate and counts with the next interval.
     fn interval(&mut self, line: &ParsedLine<'_>, field: &str, name: &str, at: i64) {
         let Some(count) = number(line, field) else { return };
         let key = (Kind::Throughput, name.to_owned());
-        if let Some((before, _)) = self.before.insert(key.clone(), (at, 0.0)).filter(|(before, _)| *before < at) {
-            let rate = count * 1000.0 / (at - before) as f64;
+        let Some((begun, pending)) = self.before.get_mut(&key) else {
+            self.before.insert(key, (at, 0.0));
+            return;
+        };
+        *pending += count;
+        if at - *begun >= 2 * SLOT {
+            let rate = *pending * 1000.0 / (at - *begun) as f64;
+            (*begun, *pending) = (at, 0.0);
             let slot = (at as f64 / SLOT as f64).round() as i64 * SLOT;
             self.series.entry(key).or_default().push((slot, rate));
         }
@@ -178,18 +149,5 @@ impl Trial {
             !values.is_empty() && (!matters || values.iter().any(|(_, value)| *value != 0.0))
         });
         self.series
-    }
-}
-
-fn tag(line: &ParsedLine<'_>, name: &str) -> String {
-    line.tag_value(name).map_or_else(String::new, ToString::to_string)
-}
-
-fn number(line: &ParsedLine<'_>, name: &str) -> Option<f64> {
-    match line.field_value(name)? {
-        FieldValue::I64(value) => Some(*value as f64),
-        FieldValue::U64(value) => Some(*value as f64),
-        FieldValue::F64(value) => Some(*value),
-        FieldValue::String(_) | FieldValue::Boolean(_) => None,
     }
 }

@@ -60,6 +60,9 @@ fn points() -> String {
         points += &line("pg_replication", ",node=a,role=primary", &format!("current_lsn_bytes={}i", 4096 * second), at);
         points += &line("lag_visible", ",node=s1,role=standby,source=a", "waiting=0i,upper_max=0.004", at + 7);
     }
+    // The end of a phase cuts an interval in two.
+    points += &line("load_ops", ",load=app", "done=0i,errors=0i", 4033);
+    points += &line("load_ops", ",load=app", "done=500i,errors=0i", 5003);
     points += &line("pg_ash", ",node=a,role=primary,state=active,wait_event_type=Lock", "sessions=3i", 2000);
     points
 }
@@ -95,20 +98,20 @@ fn series_are_read_back() {
         plots.iter().find(|plot| plot["title"].as_str().unwrap().starts_with(title)).unwrap().clone()
     };
     let throughput = of("Throughput");
-    assert_eq!(throughput["x"], serde_json::json!([0.5, 2.0, 3.0, 4.0]));
+    assert_eq!(throughput["x"], serde_json::json!([0.5, 2.0, 3.0, 4.0, 5.0]));
     assert_eq!(
         throughput["series"][0]["values"],
-        serde_json::json!([null, 200.0, 300.0, 400.0]),
+        serde_json::json!([null, 200.0, 300.0, 400.0, 500.0]),
         "the first has no length"
     );
     assert_eq!(throughput["series"].as_array().unwrap().len(), 1, "there were no errors");
-    assert_eq!(of("WAL")["series"][0]["values"], serde_json::json!([null, 4096.0, 4096.0, 4096.0]));
+    assert_eq!(of("WAL")["series"][0]["values"], serde_json::json!([null, 4096.0, 4096.0, 4096.0, null]));
     let waits = of("Active sessions");
     assert_eq!(waits["series"][0]["name"], "Lock");
-    assert_eq!(waits["series"][0]["values"], serde_json::json!([null, 0.0, 3.0, 0.0, 0.0]));
+    assert_eq!(waits["series"][0]["values"], serde_json::json!([null, 0.0, 3.0, 0.0, 0.0, null]));
     assert_eq!(of("Lag")["series"][0]["name"], "a>s1");
-    assert_eq!(trial["phases"], serde_json::json!([["kill", 1.0, 4.0]]));
-    assert_eq!(trial["events"][0][1], "fault.kill");
+    assert_eq!(trial["phases"], serde_json::json!([["kill", 1.0, 5.0]]));
+    assert_eq!(trial["events"][1][1], "fault.kill");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{Findings, Part};
 use crate::etl::imdb::Schema;
 use crate::etl::load::Indexes;
 use crate::etl::synthetic::SCALES;
+use crate::etl::tables;
 use crate::fault::Fault;
 use crate::scenario::near::did_you_mean;
 use crate::scenario::{Data, Phase, Scenario};
@@ -21,15 +22,31 @@ pub(super) fn data(scenario: &Scenario, findings: &mut Findings) {
             let hint = format!("write one from {} to {}; 1 is IMDb's size", SCALES.start(), SCALES.end());
             findings.value(&["data", name, "scale"], format!("a scale of {} cannot be made", of.scale), hint);
         }
+        if let Data::Tables(of) = data {
+            for wrong in tables::check::check(&of.shape()) {
+                let path = ["data", name, "tables"].into_iter().chain(wrong.path.iter().map(String::as_str));
+                findings.value(&path.collect::<Vec<_>>(), wrong.message, wrong.hint);
+            }
+        }
         if scenario.is_external() {
             let hint = "load it with `pgbench-rs load --to …`, and leave it out here";
             findings.key(&["data", name], "servers that somebody else runs are not loaded by a scenario", hint);
         }
     }
-    let mut before = scenario.loaded_before().filter(|(_, data)| data.imdb().is_some());
-    if let (Some((first, _)), Some((second, _))) = (before.next(), before.next()) {
-        let message = format!("`{second}` has the tables that `{first}` has");
-        findings.key(&["data", second], message, "tables are there once; leave one of the two to a step");
+    twice(scenario, findings);
+}
+
+/// Data sets with the same tables.
+fn twice(scenario: &Scenario, findings: &mut Findings) {
+    let mut before: Vec<(&str, Vec<String>)> = Vec::new();
+    for (name, data) in scenario.loaded_before() {
+        let names = data.names();
+        let first = before.iter().find(|(_, others)| others.iter().any(|other| names.contains(other)));
+        if let Some((first, _)) = first {
+            let message = format!("`{name}` has the tables that `{first}` has");
+            findings.key(&["data", name], message, "tables are there once; leave one of the two to a step");
+        }
+        before.push((name, names));
     }
 }
 

@@ -208,7 +208,8 @@ pub(super) fn manager_and_sampling(scenario: &Scenario, findings: &mut Findings)
         }
     }
     positive(&["sample", "every"], scenario.sample.every, findings);
-    positive(&["sample", "around_fault"], scenario.sample.around_fault, findings);
+    positive(&["sample", "waits"], scenario.sample.waits, findings);
+    positive(&["sample", "tables"], scenario.sample.tables, findings);
 }
 
 /// A duration that must not be zero.

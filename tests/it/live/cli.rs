@@ -13,6 +13,7 @@ mod kill;
 mod logical;
 mod outage;
 mod page;
+mod sample;
 mod sinks;
 mod split_brain;
 mod start;

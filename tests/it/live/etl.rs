@@ -4,7 +4,9 @@ mod ended;
 mod fetched;
 mod files;
 mod hostile;
+mod job;
 mod settings;
+mod synthetic;
 
 use super::fixture::Primary;
 use files::{Folder, LIMIT};

@@ -9,8 +9,11 @@ mod docker;
 mod etl;
 mod faults;
 mod fixture;
+mod host;
+mod imdb;
 mod lab;
 mod load;
+mod locks;
 mod manager;
 mod net;
 mod orphaned;
@@ -24,5 +27,6 @@ mod sinks;
 mod snapshots;
 mod templates;
 mod versions;
+mod views;
 
 pub use fixture::not_run;

@@ -8,22 +8,22 @@ use pgbench_rs::base::units::Time;
 use pgbench_rs::metric::sampled::{Kind, MEASUREMENTS};
 use pgbench_rs::metric::{Event, Field, Point, Points, Value};
 use pgbench_rs::pg::connect::connect;
-use pgbench_rs::sampler::{Running, Sample};
+use pgbench_rs::sampler::{Ended, Running, Sample, Target};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Longest that a test waits for what must come.
 const LIMIT: Duration = Duration::from_secs(30);
 
-struct Sampling {
-    running: Running,
+pub struct Sampling {
+    pub running: Running,
     points: mpsc::Receiver<Vec<Point>>,
-    events: mpsc::UnboundedReceiver<Event>,
-    seen: Vec<Point>,
+    pub events: mpsc::UnboundedReceiver<Event>,
+    pub seen: Vec<Point>,
 }
 
 impl Sampling {
-    async fn start(servers: &[(&str, &Primary)]) -> Sampling {
+    pub async fn start(servers: &[(&str, &Primary)]) -> Sampling {
         let hosts = servers.iter().map(|(node, server)| {
             let mut host = server.host.clone();
             host.node = node.to_string();
@@ -31,19 +31,36 @@ impl Sampling {
         });
         let (sender, points) = Points::channel(10_000);
         let (event_sender, events) = mpsc::unbounded_channel();
-        let sample = Sample { every: Time::ms(100), around_fault: Time::ms(100) };
+        let sample = Sample { waits: Time::ms(100), every: Time::ms(200), tables: Time::s(1) };
         let login = servers[0].1.login("test");
-        let running = Running::start(hosts.collect(), login, &sample, Clock::start(), sender, event_sender).await;
+        let target = |host| Target { host, login: login.clone(), tables: Vec::new() };
+        let running = Running::start(hosts.map(target).collect(), &sample, Clock::start(), sender, event_sender).await;
         Sampling { running, points, events, seen: Vec::new() }
     }
 
     /// Collects points until `enough` of all seen so far.
-    async fn until(&mut self, what: &str, enough: impl Fn(&[Point]) -> bool) {
+    pub async fn until(&mut self, what: &str, enough: impl Fn(&[Point]) -> bool) {
         let limit = Instant::now() + LIMIT;
         while !enough(&self.seen) {
             let batch = tokio::time::timeout_at(limit.into(), self.points.recv()).await;
             self.seen.extend(batch.unwrap_or_else(|_| panic!("no {what} within {LIMIT:?}")).expect("a sampler"));
         }
+    }
+}
+
+/// Holds a point against the catalogue.
+pub fn as_declared(point: &Point) {
+    let measurement = MEASUREMENTS.iter().find(|m| m.name == point.measurement).expect("declared");
+    assert_eq!(point.tags.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), measurement.tags, "{point:?}");
+    for (name, value) in &point.fields {
+        let declared = measurement.fields.iter().find(|field| field.name == *name).expect("declared");
+        let fits = match value {
+            Field::Int(_) => matches!(declared.kind, Kind::Counter | Kind::Gauge),
+            Field::Float(_) => matches!(declared.kind, Kind::Total | Kind::Real),
+            Field::Bool(_) => declared.kind == Kind::Truth,
+            Field::Text(_) => declared.kind == Kind::Text,
+        };
+        assert!(fits, "{}.{name} is {value:?}", point.measurement);
     }
 }
 
@@ -62,7 +79,7 @@ fn value(values: &[Value], metric: &str, node: &str) -> f64 {
 }
 
 /// A session with a server that may still be starting.
-async fn session(server: &Primary, application_name: &str) -> tokio_postgres::Client {
+pub async fn session(server: &Primary, application_name: &str) -> tokio_postgres::Client {
     let limit = Instant::now() + LIMIT;
     loop {
         match connect(&server.host, &server.login(application_name), LIMIT).await {
@@ -130,23 +147,10 @@ async fn what_is_read_is_what_the_catalogue_declares() {
     let has = |points: &[Point], name: &str| points.iter().any(|point| point.measurement == name);
     let expected = ["pg_stat_database", "pg_stat_wal", "pg_ash", "pg_replication", "pgbr_sampler"];
     sampling.until("complete tick", |points| expected.iter().all(|name| has(points, name))).await;
-    let (values, absent) = sampling.running.stop().await;
+    let Ended { values, absent, .. } = sampling.running.stop().await;
 
-    for point in &sampling.seen {
-        let measurement = MEASUREMENTS.iter().find(|m| m.name == point.measurement).expect("declared");
-        assert_eq!(point.role, "primary");
-        assert_eq!(point.tags.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), measurement.tags);
-        for (name, value) in &point.fields {
-            let declared = measurement.fields.iter().find(|field| field.name == *name).expect("declared");
-            let fits = match value {
-                Field::Int(_) => matches!(declared.kind, Kind::Counter | Kind::Gauge),
-                Field::Float(_) => matches!(declared.kind, Kind::Total | Kind::Real),
-                Field::Bool(_) => declared.kind == Kind::Truth,
-                Field::Text(_) => declared.kind == Kind::Text,
-            };
-            assert!(fits, "{}.{name} is {value:?}", point.measurement);
-        }
-    }
+    sampling.seen.iter().for_each(as_declared);
+    assert!(sampling.seen.iter().all(|point| point.role == "primary"));
     let ash: Vec<&Point> = sampling.seen.iter().filter(|point| point.measurement == "pg_ash").collect();
     let state = ("state", "idle in transaction".to_owned());
     let open: Vec<_> = ash.iter().filter(|point| point.tags.contains(&state)).collect();
@@ -211,27 +215,11 @@ async fn a_frozen_server_is_down_and_holds_nobody_up() {
     let before = ups(&sampling.seen, "a", 0);
     sampling.until("tick with up = 0 again", |points| ups(points, "a", 0) > before).await;
     let stopping = Instant::now();
-    let (values, _) = sampling.running.stop().await;
+    let values = sampling.running.stop().await.values;
     assert!(stopping.elapsed() < Duration::from_secs(10), "stopping took {:?}", stopping.elapsed());
 
     let down = value(&values, "sampler.down", "a") * value(&values, "sampler.ticks", "a");
     assert!(down.round() >= 10.0, "{down} ticks without an answer");
     let kinds: Vec<_> = std::iter::from_fn(|| sampling.events.try_recv().ok()).map(|event| event.kind).collect();
     assert_eq!(kinds, ["sampler.lost", "sampler.back", "sampler.lost"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_pace_changes_at_once() {
-    let server = Primary::start(&["fsync=off"]);
-    session(&server, "test").await;
-    let mut sampling = Sampling::start(&[("a", &server)]).await;
-    sampling.running.pace(Duration::from_secs(3600));
-    sampling.until("first tick", |points| ups(points, "a", 1) > 0).await;
-    // At an hour's pace the next tick would never come within this test's limit.
-    let before = ups(&sampling.seen, "a", 1);
-    sampling.running.pace(Duration::from_millis(20));
-    sampling.until("quicker ticks", |points| ups(points, "a", 1) >= before + 5).await;
-    let dues: Vec<_> = sampling.seen.iter().filter(|p| p.measurement == "pgbr_sampler").map(|p| p.elapsed).collect();
-    assert!(dues.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice: {dues:?}");
-    sampling.running.stop().await;
 }

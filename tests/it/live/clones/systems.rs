@@ -10,6 +10,7 @@ use pgbench_rs::clone::{Base, Caller, Method, Mode, Order, Phase, Precooked, Pro
 use pgbench_rs::cluster::node::NodeSpec;
 use pgbench_rs::disk::{Format, OwnDisk};
 use pgbench_rs::driver::Shutdown;
+use pgbench_rs::snapshot::label::{self, Told};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +62,12 @@ async fn many_clones_are_all_whole_and_the_standby_streams_on() {
             println!("{format} {}", told(&attempt));
             assert_eq!(attempt.facts.method, method, "{:?}", attempt.facts.why);
             let clone = attempt.outcome.unwrap_or_else(|error| panic!("{error}"));
+            if method == Method::Zfs {
+                let is_it = |told: &Told| told.at.as_deref().is_some_and(|at| clone.data().starts_with(at));
+                let told = label::told().expect("what ZFS tells").into_iter().find(is_it).expect("it says so itself");
+                assert_eq!((told.owner.as_deref(), told.state), (Some("the tests"), Some(label::State::Ready)));
+                assert!(told.maker.is_some_and(|maker| maker.is_alive()) && told.expires.is_none());
+            }
             let worth = clone.worth(&mark, ALL).await.unwrap_or_else(|error| panic!("{error}"));
             assert!(worth.is_whole() && worth.rows_lost == Some(0), "{worth:?}");
             let destroyed = clone.destroy().await;

@@ -7,8 +7,17 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::time::Instant;
 
+/// Times that a phase may go by unsaid: of two that follow each other at once, only the second is told.
+const TRIES: u32 = 10;
+
 /// Runs `create` until it says that it is in `phase`, and kills it there and then.
 pub(super) fn killed_in(user: &User, name: &str, phase: &str, more: &[&str]) {
+    let tried = (0..TRIES).any(|_| was_killed_in(user, name, phase, more));
+    assert!(tried, "never {phase}");
+}
+
+/// Whether it said so; else it came about, and is gone again.
+fn was_killed_in(user: &User, name: &str, phase: &str, more: &[&str]) -> bool {
     let stderr = user.lab.path("stderr");
     let mut command = user.create(&[&["--name", name], more].concat());
     command
@@ -18,10 +27,20 @@ pub(super) fn killed_in(user: &User, name: &str, phase: &str, more: &[&str]) {
     let began = Instant::now();
     let said = || fs::read_to_string(&stderr).unwrap_or_default();
     while !said().lines().any(|line| line == phase) {
-        assert!(began.elapsed() < LIMIT && child.try_wait().expect("a child").is_none(), "never {phase}: {}", said());
+        assert!(began.elapsed() < LIMIT, "never {phase}: {}", said());
+        if let Some(ended) = child.try_wait().expect("a child") {
+            assert!(ended.success(), "{}", said());
+            assert_eq!(user.destroy(&[name]).code, Some(0));
+            return false;
+        }
     }
     kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).expect("it runs");
-    child.wait().expect("a child");
+    // It may have come to its end just then.
+    if child.wait().expect("a child").success() {
+        assert_eq!(user.destroy(&[name]).code, Some(0));
+        return false;
+    }
+    true
 }
 
 #[test]
