@@ -1,6 +1,6 @@
 //! `[data.NAME]`: what is loaded, before the servers of a trial exist or by a step of it.
 
-use super::Scenario;
+use super::{Scenario, Step};
 use crate::base::Name;
 use crate::etl::imdb::{Files, Schema, schema};
 use crate::etl::load::{Indexes, Settings};
@@ -163,13 +163,13 @@ impl Data {
 
 impl Scenario {
     /// Names of the data sets that steps load into the standing cluster.
-    pub fn loaded_by_steps(&self) -> Vec<&str> {
+    pub fn loaded_by_steps<'s>(&'s self) -> Vec<&'s str> {
         let steps = self.phase.iter().flat_map(|phase| phase.steps.values());
-        let load = |act| match act {
-            &Fault::Load(ref load) => Some(load.data.as_str()),
+        let loads = |step: &'s Step| match &step.act {
+            Fault::Load(load) => Some(load.data.as_str()),
             _ => None,
         };
-        steps.filter_map(|step| load(&step.act)).collect()
+        steps.filter_map(loads).collect()
     }
 
     /// The data sets that are loaded before the servers of a trial exist: all that no step loads.

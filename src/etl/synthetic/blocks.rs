@@ -86,7 +86,7 @@ impl Slots {
         let len = titles.end - titles.start;
         let bits = stream.at(titles.start / TITLES).bits();
         // An odd factor has an inverse modulo 64; the last block, which is shorter, is only turned.
-        let factor = if len == TITLES { bits % TITLES | 1 } else { 1 };
+        let factor = if len == TITLES { (bits % TITLES) | 1 } else { 1 };
         Slots { first: titles.start, len, factor, shift: (bits >> 32) % len.max(1) }
     }
 

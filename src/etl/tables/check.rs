@@ -222,7 +222,7 @@ fn ranks(of: ColumnType, zipf: &Zipf, found: &mut Found<'_>) {
 }
 
 fn gaussian(normal: &Gaussian, found: &mut Found<'_>) {
-    if !normal.mean.is_finite() || !(normal.deviation.is_finite() && normal.deviation >= 0.0) {
+    if !(normal.mean.is_finite() && normal.deviation.is_finite() && normal.deviation >= 0.0) {
         found.at(&["values"], "mean and deviation are numbers, the deviation not below 0", "write such numbers");
     }
     if let (Some(min), Some(max)) = (normal.min, normal.max)

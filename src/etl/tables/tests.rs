@@ -14,7 +14,10 @@ fn id() -> Column {
     column(ColumnType::Int8, Values::Sequence(Sequence::default()))
 }
 
-fn shape(tables: &[(&str, u64, &[&str], &[(&str, Column)])]) -> Shape {
+/// Its name, rows, primary key and columns.
+type Written<'t> = (&'t str, u64, &'t [&'t str], &'t [(&'t str, Column)]);
+
+fn shape(tables: &[Written<'_>]) -> Shape {
     let table = |&(name, rows, key, columns): &(&str, u64, &[&str], &[(&str, Column)])| {
         let columns = columns.iter().map(|(name, column)| ((*name).to_owned(), column.clone())).collect();
         let primary_key = key.iter().map(|name| (*name).to_owned()).collect();

@@ -1,7 +1,5 @@
 //! Reads of IMDb's tables, and steps that load them, on a synthetic data set.
 
-#![expect(clippy::unwrap_used, reason = "a test's own functions may fail it, as its body may")]
-
 use super::fixture;
 use super::lab::{self, Offer};
 use pgbench_rs::base::clock::Clock;
