@@ -64,6 +64,15 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    /// Closing the file is not enough: a child that this process is about to start has the file, too, from fork until
+    /// exec, and would hold the lock for so long.
+    fn drop(&mut self) {
+        // It fails for a file that is not open only; the file is closed next in any case.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +91,17 @@ mod tests {
         take(Hold::Alone).unwrap().remove().unwrap();
         assert!(!path.exists());
         assert!(take(Hold::Alone).is_some(), "its file is made anew");
+    }
+
+    #[test]
+    fn it_is_let_go_though_a_child_has_the_file_still() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let lock = Lock::attempt(&path, Hold::Alone).unwrap().unwrap();
+        // As fork(2) leaves it to a child that has not come to its exec(2).
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(Lock::attempt(&path, Hold::Alone).unwrap().is_some());
+        drop(inherited);
     }
 }

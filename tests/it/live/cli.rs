@@ -23,6 +23,7 @@ use super::fixture::open_to_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgbench_rs::base::proc::{self, Stat};
+use pgbench_rs::cluster::templates::STORE;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -164,11 +165,29 @@ impl Lab {
         self.processes().iter().any(in_trial)
     }
 
-    /// Nothing runs and nothing lies in the work directory, and `clean` knows of nothing either.
+    /// What lies in the work directory beside the templates that are kept on purpose.
+    fn in_work(&self) -> Vec<PathBuf> {
+        let mut found = children(&self.path("work"));
+        found.retain(|path| !path.ends_with(STORE));
+        found
+    }
+
+    /// Directories of templates that are being made.
+    fn half_made(&self) -> Vec<PathBuf> {
+        let store = self.path("work").join(STORE);
+        let mut found = if store.exists() { children(&store) } else { Vec::new() };
+        found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".making-")));
+        found
+    }
+
+    /// Nothing runs and nothing lies in the work directory but whole templates, and `clean` knows of nothing either.
     fn assert_nothing_left(&self) {
         assert!(self.processes().is_empty(), "{:?}", self.processes());
-        assert_eq!(children(&self.path("work")), Vec::<PathBuf>::new());
-        assert_eq!(self.call(&["clean"]).stdout, "nothing is left of any run\n");
+        assert_eq!((self.in_work(), self.half_made()), (Vec::new(), Vec::new()));
+        let said = self.call(&["clean"]).stdout;
+        let (first, rest) = said.split_once('\n').unwrap_or_default();
+        assert_eq!(first, "nothing is left of any run");
+        assert!(rest.lines().all(|line| line.starts_with("kept ") && line.contains("template prune")), "{said}");
     }
 
     /// Within the time in which the watchdog must have acted, nothing runs any more.

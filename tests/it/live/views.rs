@@ -7,7 +7,8 @@ use super::versions::offered;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::units::Time;
 use pgbench_rs::metric::sampled::{
-    CLONE, CONTAINER, FILE_SYSTEM, HOST, LAG_VISIBLE, LEDGER, LOAD_LATENCY, LOAD_OPS, MEASUREMENTS, SERVER_PROCESSES,
+    CLONE, CONTAINER, EVENT, FILE_SYSTEM, HOST, LAG_VISIBLE, LEDGER, LOAD_LATENCY, LOAD_OPS, MEASUREMENTS,
+    SERVER_PROCESSES,
 };
 use pgbench_rs::metric::{Event, Point, Points};
 use pgbench_rs::pg::version::Major;
@@ -18,9 +19,10 @@ use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 /// What others write.
-const OF_OTHERS: [&str; 9] = [
+const OF_OTHERS: [&str; 10] = [
     CLONE.name,
     CONTAINER.name,
+    EVENT.name,
     FILE_SYSTEM.name,
     HOST.name,
     LAG_VISIBLE.name,

@@ -29,8 +29,10 @@ impl Drop for Bystander {
 
 /// Kills the harness and looks at what becomes of the rest.
 pub(super) fn killed(lab: &Lab, started: Started<'_>) {
-    let run = children(&lab.path("work")).pop().expect("the run's directory");
-    let somewhere = children(&run).into_iter().find(|path| path.is_dir()).expect("a template or a trial");
+    let run = lab.in_work().pop().expect("the run's directory");
+    let half_made = lab.half_made();
+    let mut of_run = children(&run).into_iter().chain(half_made.clone());
+    let somewhere = of_run.find(|path| path.is_dir()).expect("a template or a trial");
     let data = somewhere.join("data");
     let mut bystander = Bystander::standing_in(if data.exists() { data } else { somewhere });
     started.signal(Signal::SIGKILL);
@@ -47,7 +49,10 @@ pub(super) fn killed(lab: &Lab, started: Started<'_>) {
     }
     let directories = listed["directories"].as_array().expect("an array").clone();
     assert!(!directories.is_empty(), "{listed}");
-    let inside = |dir: &Value| PathBuf::from(dir.as_str().expect("a path")).starts_with(&run);
+    let inside = |dir: &Value| {
+        let dir = PathBuf::from(dir.as_str().expect("a path"));
+        dir.starts_with(&run) || half_made.iter().any(|half| dir.starts_with(half))
+    };
     assert!(directories.iter().all(inside), "{listed}");
     assert_eq!(
         (&listed["alive"], &listed["processes"], &listed["kept_directories"]),

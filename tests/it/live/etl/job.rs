@@ -51,7 +51,7 @@ async fn its_rows_are_as_copy_itself_reads_them() {
     let copy =
         format!("CREATE TABLE theirs (LIKE title); COPY theirs FROM '{}' (FORMAT csv, ESCAPE '\\')", theirs.display());
     client.batch_execute(&copy).await.expect("it copies");
-    let same = "SELECT count(*) FROM (TABLE title INTERSECT TABLE theirs) AS both";
+    let same = "SELECT count(*) FROM (TABLE title INTERSECT TABLE theirs) AS common";
     assert_eq!(client.query_one(same, &[]).await.expect("a count").get::<_, i64>(0), 2);
     let indexes = "SELECT count(*) FROM pg_indexes WHERE tablename IN (SELECT table_name FROM pgbench_rs_load)";
     assert_eq!(client.query_one(indexes, &[]).await.expect("a count").get::<_, i64>(0), 44);
