@@ -64,9 +64,7 @@ impl Lab {
             return Ok(Vec::new());
         }
         self.progress.doing("making subscriptions");
-        let major = self.makes.of_all(scenario)?.major();
-        scenario.fits(major).map_err(anyhow::Error::msg)?;
-        cluster.publish(&scenario.publications(major)).await?;
+        cluster.publish(&scenario.publications(&self.makes.majors(scenario)?)).await?;
         Ok(cluster.subscribe(&scenario.subscriptions()).await?)
     }
 }

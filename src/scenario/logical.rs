@@ -2,26 +2,31 @@
 
 use super::{Node, Role, Scenario};
 use crate::base::Name;
-use crate::cluster::logical::{Part, Publication, PublicationSpec, SubscriptionSpec, Tables};
+use crate::cluster::logical::{Part, Publication, PublicationSpec, Subscription, SubscriptionSpec, Tables};
 use crate::pg::version::Major;
 use crate::probe::visibility;
 use indexmap::IndexMap;
+use std::collections::BTreeMap;
 
 /// The version that brought row filters and column lists.
 pub const FILTERS: Major = Major(15);
+
+/// The version whose standbys can decode.
+pub const DECODING_ON_STANDBYS: Major = Major(16);
 
 /// Workers that a subscription may have at once: one that applies, two that copy tables, two beside the first.
 const WORKERS: usize = 5;
 
 impl Scenario {
-    /// The publications, on servers of version `major`, with the probe's table in each where there is a probe: its
-    /// rows take the way of all others.
-    pub fn publications(&self, major: Major) -> Vec<PublicationSpec> {
+    /// The publications, with the probe's table in each where there is a probe: its rows take the way of all others.
+    /// `majors` are the nodes' versions.
+    pub fn publications(&self, majors: &BTreeMap<Name, Major>) -> Vec<PublicationSpec> {
         let spec = |(name, publication): (&Name, &Publication)| {
             let mut tables = publication.tables.clone();
             if let (Tables::Listed(listed), true) = (&mut tables, self.probe.visibility.is_some()) {
                 let rows = self.marks(name).iter().map(|row| format!("'{row}'")).collect::<Vec<_>>().join(", ");
-                let filter = (major >= FILTERS).then(|| format!("name IN ({rows})"));
+                let filters = majors.get(&publication.on).is_some_and(|major| *major >= FILTERS);
+                let filter = filters.then(|| format!("name IN ({rows})"));
                 listed.insert(visibility::TABLE.to_owned(), Part { filter, columns: None });
             }
             PublicationSpec { name: name.clone(), on: publication.on.clone(), tables }
@@ -147,24 +152,47 @@ impl Scenario {
         loads.flat_map(|(name, load)| load.mix.writes().into_iter().map(move |table| (name.as_str(), table))).collect()
     }
 
-    /// Whether servers of version `major` have all that publications and subscriptions ask for, as `check` says of a
-    /// version that is written.
-    pub fn fits(&self, major: Major) -> Result<(), String> {
-        let lacking = |what: String, since: Major| {
-            Err(format!("PostgreSQL {major} has no {what}\nhint: it came with version {since}"))
+    /// Whether the nodes, whose versions are `majors`, have all that publications and subscriptions ask for, as `check`
+    /// says of versions that are written.
+    pub fn fits(&self, majors: &BTreeMap<Name, Major>) -> Result<(), String> {
+        let lacks = |node: &str, since: Major| majors.get(node).copied().filter(|major| *major < since);
+        let said = |node: &str, major: Major, what: String, since: Major| {
+            Err(format!("node `{node}`: PostgreSQL {major} has no {what}\n\nhint: it came with version {since}"))
         };
         for (name, publication) in &self.publication {
-            if let Some((what, table, since)) = publication.needs().into_iter().find(|(_, _, since)| major < *since) {
-                return lacking(format!("`{what}`, which publication `{name}` has for `{table}`"), since);
+            for (what, table, since) in publication.needs() {
+                if let Some(major) = lacks(&publication.on, since) {
+                    let what = format!("`{what}`, which publication `{name}` has for `{table}`");
+                    return said(&publication.on, major, what, since);
+                }
+            }
+        }
+        for spec in self.subscriptions() {
+            let standby = self.nodes().iter().any(|node| node.name == spec.from && node.role == Role::Standby);
+            if let (true, Some(major)) = (standby, lacks(&spec.from, DECODING_ON_STANDBYS)) {
+                return said(&spec.from, major, "decoding on a standby".to_owned(), DECODING_ON_STANDBYS);
             }
         }
         for (name, subscription) in &self.subscription {
-            if let Some((option, value, since)) = subscription.options().into_iter().find(|(.., since)| major < *since)
-            {
-                return lacking(format!("`{option} = {value}`, which subscription `{name}` has"), since);
+            for (option, value, since) in subscription.options() {
+                let ends = self.ends(subscription, option);
+                if let Some((node, major)) = ends.iter().find_map(|node| Some((node, lacks(node, since)?))) {
+                    return said(node, major, format!("`{option} = {value}`, which subscription `{name}` has"), since);
+                }
             }
         }
         Ok(())
+    }
+
+    /// The nodes that must know a setting of a subscription: its subscribers, and its publisher, which would silently
+    /// leave out what it does not know.
+    pub fn ends(&self, subscription: &Subscription, option: &str) -> Vec<Name> {
+        let nodes = self.nodes();
+        let to = nodes.iter().filter(|node| [&node.name, &node.entry].contains(&&subscription.to));
+        let on = subscription.publications.first().and_then(|first| self.publication.get(first)).map(|of| &of.on);
+        // An error is the subscriber's own.
+        let from = subscription.from.as_ref().or(on).filter(|_| option != "disable_on_error");
+        to.map(|node| node.name.clone()).chain(from.cloned()).collect()
     }
 
     /// What a reader may not have meant: a published table that gets no write, a written one that is not published.

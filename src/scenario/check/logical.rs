@@ -5,14 +5,13 @@ use super::nodes::no_node;
 use super::{Findings, Part};
 use crate::cluster::logical::{Publication, Subscription, Tables};
 use crate::pg::version::Major;
+use crate::scenario::logical::DECODING_ON_STANDBYS;
 use crate::scenario::near::did_you_mean;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Role, Scenario};
 
 /// The longest name that PostgreSQL keeps whole.
 const LONGEST: usize = 63;
-/// The version whose standbys can decode.
-const DECODING_ON_STANDBYS: Major = Major(16);
 
 pub(super) fn logical(scenario: &Scenario, findings: &mut Findings) {
     let nodes = scenario.nodes();
@@ -38,7 +37,7 @@ pub(super) fn logical(scenario: &Scenario, findings: &mut Findings) {
     }
     slots(scenario, &nodes, findings);
     circles(scenario, &nodes, findings);
-    alike(scenario, &nodes, findings);
+    ours(scenario, &nodes, findings);
 }
 
 /// As for slots, whose names are the strictest.
@@ -118,7 +117,11 @@ fn subscriber(
             let message = format!("`{}` is no subscriber", node.name);
             return findings.value(&path, message, "give that node `role = \"subscriber\"`");
         }
-        for (option, value, since) in subscription.options() {
+    }
+    for (option, value, since) in subscription.options() {
+        let ends = scenario.ends(subscription, option);
+        let old = |node: &&NodePlan| ends.contains(&node.name) && node.version.is_some_and(|version| version < since);
+        if let Some(node) = nodes.iter().find(old) {
             lacks(&["subscription", name, option], &format!("`{option} = {value}`"), node, since, findings);
         }
     }
@@ -226,18 +229,9 @@ fn circles(scenario: &Scenario, nodes: &[NodePlan], findings: &mut Findings) {
     }
 }
 
-/// What is not built: servers of somebody else's, and of several versions.
-fn alike(scenario: &Scenario, nodes: &[NodePlan], findings: &mut Findings) {
-    let Some(primary) = nodes.iter().find(|node| node.role == Role::Primary) else { return };
+/// What is not built: servers of somebody else's.
+fn ours(scenario: &Scenario, nodes: &[NodePlan], findings: &mut Findings) {
     for node in nodes.iter().filter(|node| node.role == Role::Subscriber) {
-        if node.version != primary.version {
-            let message = format!("`{}` and the primary are not of one version", node.name);
-            findings.key(
-                &["node", &node.entry],
-                message,
-                "all nodes are copies of one template; give them one version",
-            );
-        }
         if node.driver.external().is_some() {
             let hint = "subscribers are made here; leave out `external`";
             findings.key(&["node", &node.entry], format!("somebody else runs `{}`", node.name), hint);

@@ -68,7 +68,7 @@ impl Lab {
     }
 
     async fn up(&self, nodes: &[NodeSpec]) -> Cluster {
-        Cluster::up(&self.driver, "trial-1", &self.template, nodes, &WaysSpec::default())
+        Cluster::up(&self.driver, "trial-1", &[&self.template], nodes, &WaysSpec::default())
             .await
             .unwrap_or_else(|error| panic!("{error}"))
     }
@@ -243,7 +243,7 @@ async fn a_server_that_dies_at_start_shows_its_log() {
     let root = root();
     let lab = Lab::open(root.path(), false, LIMIT).await;
     let broken = [with(spec("a", None), "shared_buffers", "plenty")];
-    let error = Cluster::up(&lab.driver, "trial-1", &lab.template, &broken, &WaysSpec::default())
+    let error = Cluster::up(&lab.driver, "trial-1", &[&lab.template], &broken, &WaysSpec::default())
         .await
         .unwrap_err()
         .to_string();
@@ -259,7 +259,7 @@ async fn a_server_that_never_answers_is_given_up() {
     let lab = Lab::open(root.path(), false, Duration::from_secs(5)).await;
     let nodes = [spec("a", None), with(spec("s", Some("a")), "pre_auth_delay", "30s")];
     let error =
-        Cluster::up(&lab.driver, "trial-1", &lab.template, &nodes, &WaysSpec::default()).await.unwrap_err().to_string();
+        Cluster::up(&lab.driver, "trial-1", &[&lab.template], &nodes, &WaysSpec::default()).await.unwrap_err().to_string();
     assert!(error.starts_with("node `s` did not start within 5"), "{error}");
     assert!(error.contains("last answer: ") && error.contains("\nlog: "), "{error}");
     assert_eq!(servers_in(root.path()), []);

@@ -1,6 +1,6 @@
 //! Logical replication from outside: subscribers end up equal, one that does not is caught, and lag is what it is.
 
-use super::engine::on_containers;
+use super::engine::on_version;
 use super::{Ended, Lab};
 use std::collections::BTreeMap;
 use std::fs;
@@ -130,9 +130,41 @@ fn row_filtered_subscribers_end_up_with_their_rows() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
+/// The shipped scenario, once and short.
+fn shipped(options: &[String]) {
+    let short = ["--set", "trials=1", "--set", "phase.measure.lasts=6s"];
+    let options: Vec<&str> = short.into_iter().chain(options.iter().map(String::as_str)).collect();
+    let (lab, ended) = run(include_str!("../../../../scenarios/logical.toml"), &options);
+    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+    assert_eq!(lab.trials()[0].1, "ok", "{:?}", lab.trials());
+    let summary = Summary::of(&lab);
+    for subject in ["a>s", "a>b.leadership", "a>c.technical"] {
+        assert_eq!(summary.the("truth.differing", subject), 0.0);
+        assert!(summary.the("truth.rows", subject) > 200.0, "{subject}");
+    }
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn the_shipped_scenario_ends_with_every_target_equal() {
+    shipped(&[]);
+}
+
+#[test]
+fn the_shipped_scenario_in_containers_of_17() {
+    let Some(options) = on_version("live::cli::logical (17)", "17") else { return };
+    shipped(&options);
+}
+
+#[test]
+fn the_shipped_scenario_in_containers_of_18() {
+    let Some(options) = on_version("live::cli::logical (18)", "18") else { return };
+    shipped(&options);
+}
+
 #[test]
 fn row_filtered_subscribers_in_containers() {
-    let Some(options) = on_containers("live::cli::logical (containers)") else { return };
+    let Some(options) = on_version("live::cli::logical (18)", "18") else { return };
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let (lab, ended) = run(BOOKS, &options);
     all_end_up_equal(&lab, &ended);
