@@ -4,6 +4,7 @@
 mod clones;
 mod data;
 mod estimate;
+mod logical;
 mod order;
 mod place;
 mod print;
