@@ -1,10 +1,11 @@
 //! Active checks: the ledger of acknowledged writes, commit-to-visible lag, standbys streaming again,
-//! throughput back in its band, thin clones.
+//! throughput back in its band, throughput steady, thin clones.
 
 mod apart;
 pub mod clones;
 pub mod ledger;
 pub mod recovery;
+pub mod steady;
 pub mod streaming;
 pub mod visibility;
 

@@ -219,6 +219,9 @@ pub struct Phase {
     /// The step with whose end it ends.
     #[serde(default)]
     pub until: Option<String>,
+    /// How much of its beginning is no part of its steady state; absent: found out, if it has no steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<Time>,
     /// What is done in it.
     #[serde(default, rename = "do")]
     pub steps: IndexMap<Name, Step>,

@@ -1,12 +1,13 @@
 //! What goes for the run as a whole: its answer, its axes, what is claimed.
 
 use super::{Finding, Findings, Part};
+use crate::base::units::Time;
 use crate::fault::Fault;
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::{METRICS, find};
 use crate::scenario::near::{did_you_mean, list, near};
 use crate::scenario::read::Combination;
-use crate::scenario::{Bound, Claim, Scenario};
+use crate::scenario::{Bound, Claim, Phase, Scenario};
 use std::collections::BTreeSet;
 
 /// Judges what is said once for all variants.
@@ -202,6 +203,10 @@ fn fences(scenario: &Scenario) -> bool {
     matches!(&scenario.manager, Manager::Builtin(builtin) if builtin.fence != Fence::None)
 }
 
+fn may_be_steady(phase: &Phase) -> bool {
+    phase.warm_up.is_some() || phase.steps.is_empty() && phase.lasts >= Time::s(8)
+}
+
 /// What would have to be added for `metric` to be measured; `None` if it is.
 fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
     let scenario = &variant.scenario;
@@ -248,6 +253,10 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
         "load" if metric == "load.recovered" => {
             (!scenario.load.is_empty() && scenario.measured().is_some(), "it takes a `[load.NAME]` and a step")
         }
+        "load" if ["load.warm_up", "load.unsteady"].contains(&metric) || metric.starts_with("load.steady.") => (
+            !scenario.load.is_empty() && scenario.phase.iter().any(may_be_steady),
+            "it takes a `[load.NAME]`, and a phase without steps of 8 s or more, or one with `warm_up`",
+        ),
         "load" | "generator" => (!scenario.load.is_empty(), "add a `[load.NAME]`"),
         "standby" => (scenario.measured().is_some(), "it counts from a step; add one"),
         _ => (true, ""),
