@@ -46,7 +46,7 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
     caveats.extend(missed(record));
     caveats.extend(manifest.sinks.iter().filter_map(|(name, account)| undelivered(name, account)));
     let reason = manifest.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-    let planned = record.plan.trials.len();
+    let planned = super::stopped::planned(record).count();
     match manifest.status {
         RunStatus::Finished => {}
         RunStatus::Running => caveats.push(format!("the run has no end: {done} of {planned} trials are recorded")),

@@ -30,6 +30,9 @@ pub fn terminal(summary: &Summary) -> String {
     for variant in &summary.variants {
         out += &paragraph(&format!("  {:names$}  ", variant.variant), &variant.answer);
     }
+    if let Some(stopped) = &summary.stopped {
+        out += &paragraph("  ", stopped);
+    }
     out.push('\n');
     let heads: Vec<&str> = summary.variants.iter().map(|variant| variant.variant.as_str()).collect();
     out += &table(&heads, &rows(summary));

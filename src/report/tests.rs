@@ -38,6 +38,7 @@ impl Lab {
             templates: Vec::new(),
             accounting: Default::default(),
             sinks: Default::default(),
+            stopped: None,
             plan: serde_json::to_value(&plan).unwrap(),
             result: None,
         };

@@ -75,6 +75,11 @@ impl Ended {
         self.status == Status::Failed
     }
 
+    /// Its numbers, if it counts.
+    pub fn counted(&self) -> Option<&[Value]> {
+        (self.status == Status::Ok).then_some(self.values.as_slice())
+    }
+
     /// It ended otherwise than well. What was said first stands first, and a failure stays one.
     pub(super) fn otherwise(&mut self, status: Status, reason: String) {
         if self.status != Status::Failed {

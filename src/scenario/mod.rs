@@ -21,6 +21,7 @@ mod setting;
 mod shape;
 pub mod shipped;
 mod source;
+mod stop;
 pub mod tables;
 pub mod topology;
 mod ways;
@@ -48,6 +49,7 @@ pub use error::{Problem, ScenarioErrors};
 pub use near::near;
 pub use setting::{SettingValue, Settings};
 pub use source::Source;
+pub use stop::{Percent, Stopping};
 
 /// A scenario as written. One variant of it (its levels patched in) has the same shape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,6 +68,9 @@ pub struct Scenario {
     /// Repetitions of each variant.
     #[serde(default = "one")]
     pub trials: u32,
+    /// When there are fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stopping>,
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,

@@ -7,7 +7,7 @@ use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::{METRICS, find};
 use crate::scenario::near::{did_you_mean, list, near};
 use crate::scenario::read::Combination;
-use crate::scenario::{Bound, Claim, Phase, Scenario};
+use crate::scenario::{Bound, Claim, Phase, Scenario, Stopping};
 use std::collections::BTreeSet;
 
 /// Judges what is said once for all variants.
@@ -23,6 +23,9 @@ pub(in crate::scenario) fn design(scenario: &Scenario, damaged: &BTreeSet<String
     if whole(&["trials"]) && scenario.trials == 0 {
         findings.value(&["trials"], "there is nothing to run in 0 trials", "write 1 or more");
     }
+    if let Some(stop) = scenario.stop.as_ref().filter(|_| whole(&["stop", "answer", "trials"])) {
+        stops(scenario, stop, &mut findings);
+    }
     for (i, name) in scenario.answer.iter().enumerate().filter(|_| whole(&["answer"])) {
         metric(&["answer", &i.to_string()], Part::Value, name, &mut findings);
     }
@@ -37,6 +40,34 @@ pub(in crate::scenario) fn design(scenario: &Scenario, damaged: &BTreeSet<String
         judge(scenario, &i.to_string(), claim, damaged, &mut findings);
     }
     findings.0
+}
+
+/// `[stop]`.
+fn stops(scenario: &Scenario, stop: &Stopping, findings: &mut Findings) {
+    if stop.within.0 <= 0.0 {
+        findings.value(
+            &["stop", "within"],
+            "no number of trials would be enough",
+            "write a share above 0, such as `2%`",
+        );
+    }
+    if stop.at_least < 2 {
+        findings.value(
+            &["stop", "at_least"],
+            "a single trial has no interval",
+            "write 2 or more; fewer than 5 stop too early often",
+        );
+    } else if stop.at_least > scenario.trials {
+        let message = format!("`trials` ends it after {}, before there are {}", scenario.trials, stop.at_least);
+        findings.key(&["stop"], message, "let `trials` be the most that you have time for, or lower `at_least`");
+    }
+    match &stop.metric {
+        Some(name) => metric(&["stop", "metric"], Part::Value, name, findings),
+        None if scenario.answer.is_empty() => {
+            findings.key(&["stop"], "there is no metric to look at", "name one: `metric = \"load.tps\"`");
+        }
+        None => {}
+    }
 }
 
 /// `[valid]`, which a level may change.
@@ -186,6 +217,9 @@ pub(in crate::scenario) fn unmeasured(
     };
     for (i, name) in scenario.answer.iter().enumerate() {
         ask(&["answer", &i.to_string()], Part::Value, name, &|_| true);
+    }
+    if let Some(name) = scenario.stop.as_ref().and_then(|stop| stop.metric.as_ref()) {
+        ask(&["stop", "metric"], Part::Value, name, &|_| true);
     }
     for name in scenario.valid.keys() {
         ask(&["valid", name], Part::Key, name, &|_| true);
