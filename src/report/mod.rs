@@ -7,6 +7,7 @@ mod clones;
 pub mod compare;
 pub mod export;
 mod figures;
+pub mod history;
 pub mod html;
 mod humane;
 pub mod judge;

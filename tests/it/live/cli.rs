@@ -16,6 +16,7 @@ mod sample;
 mod sinks;
 mod split_brain;
 mod start;
+mod statistics;
 mod unprivileged;
 
 use super::fixture::open_to_all;
