@@ -15,8 +15,8 @@ use crate::pg::connect::connect;
 use crate::pg::find::Finder;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long is looked for another server that accepts writes, before one that was primary is started again.
@@ -55,6 +55,7 @@ impl Cluster {
             place: place.clone(),
             made: Vec::new(),
             kept: AtomicBool::new(false),
+            subscriptions: OnceLock::new(),
         };
         for spec in &specs {
             // Nothing of it lies here.

@@ -16,8 +16,8 @@ use crate::pg::connect::connect;
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -25,12 +25,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 
 impl Cluster {
-    /// Builds the cluster of a trial from a template and starts it. When that fails, what stood is
-    /// taken down again.
+    /// Builds the cluster of a trial from templates, one for each make of its nodes, and starts it. When that fails,
+    /// what stood is taken down again.
     pub async fn up(
         place: &Arc<Workplace>,
         trial: &str,
-        template: &Template,
+        templates: &[&Template],
         nodes: &[NodeSpec],
         ways: &WaysSpec,
     ) -> Result<Cluster, BuildError> {
@@ -48,8 +48,9 @@ impl Cluster {
             files: Vec::new(),
             disks: Vec::new(),
             kept: AtomicBool::new(false),
+            subscriptions: OnceLock::new(),
         };
-        match cluster.build(trial, template, &specs, ways).await {
+        match cluster.build(trial, templates, &specs, ways).await {
             Ok(()) => Ok(cluster),
             Err(cause) => match cluster.down().await {
                 Ok(()) => Err(cause),
@@ -61,7 +62,7 @@ impl Cluster {
     async fn build(
         &mut self,
         trial: &str,
-        template: &Template,
+        templates: &[&Template],
         specs: &[&NodeSpec],
         ways: &WaysSpec,
     ) -> Result<(), BuildError> {
@@ -71,7 +72,7 @@ impl Cluster {
             false => self.place.dir().join(trial),
         };
         for spec in specs {
-            let node = self.prepare(trial, &trial_dir, template, spec, specs.len()).await?;
+            let node = self.prepare(trial, &trial_dir, templates, spec, specs.len()).await?;
             self.ways.nodes.insert(node.name.clone(), node.host.clone());
             self.nodes.push(Arc::new(node));
         }

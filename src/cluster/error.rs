@@ -117,6 +117,20 @@ pub enum BuildError {
         /// The standby's log, where it is kept here.
         log: Option<PathBuf>,
     },
+    /// A subscription brings no changes.
+    #[error("subscription `{subscription}` of `{subscriber}` is not ready after {waited:.1?}: {last_status}{}", log.as_ref().map(|log| format!("\nlog: {}", log.display())).unwrap_or_default())]
+    Subscribing {
+        /// The subscription.
+        subscription: String,
+        /// The subscriber.
+        subscriber: String,
+        /// How long was waited.
+        waited: Duration,
+        /// What the subscriber says of it.
+        last_status: String,
+        /// The subscriber's log, where it is kept here.
+        log: Option<PathBuf>,
+    },
     /// A server that somebody else runs is not what the scenario says.
     #[error(
         "node `{node}` is to be a {wanted}, and its server is {found}\n\

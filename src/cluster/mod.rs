@@ -1,5 +1,5 @@
-//! Servers that belong together: a primary and the standbys that follow it, built from one template,
-//! and taken down whatever state they are in.
+//! Servers that belong together: a primary, the standbys that follow it, the subscribers that it feeds, built from one
+//! template, and taken down whatever state they are in.
 //!
 //! ```text
 //! <work>/<run>/<trial>/<node>/data/            copied from the template
@@ -12,6 +12,7 @@ mod attach;
 mod build;
 mod disks;
 mod error;
+pub mod logical;
 mod network;
 pub mod node;
 mod order;
@@ -37,8 +38,8 @@ use settings::Mismatch;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use ways::Ways;
 
@@ -67,6 +68,7 @@ pub struct Cluster {
     /// Disks of the nodes' own.
     disks: Vec<Arc<Disk>>,
     kept: AtomicBool,
+    subscriptions: OnceLock<Vec<logical::SubscriptionSpec>>,
 }
 
 /// A directory of the cluster, in order of creation.

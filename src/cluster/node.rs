@@ -26,9 +26,10 @@ const STANDBY_SIGNAL: &str = "standby.signal";
 pub struct NodeSpec {
     /// Its name; it is the server's `cluster_name` and, of a standby, the `application_name`.
     pub name: String,
-    /// Whether it accepts writes when the cluster starts; exactly one does.
+    /// Whether it is the primary when the cluster starts; exactly one is.
     pub primary: bool,
-    /// The node that a standby streams from.
+    /// The node that a standby streams from. Who is no primary and follows nobody is a subscriber, which accepts writes
+    /// of its own.
     pub follows: Option<String>,
     /// Where it stands.
     pub site: Option<String>,
@@ -61,6 +62,8 @@ pub struct Node {
     pub slot: bool,
     /// Whether it was the primary when the cluster started.
     pub began_as_primary: bool,
+    /// The node that it streamed from when the cluster started; absent of the primary and of subscribers.
+    pub follows: Option<String>,
     /// Where it listens.
     pub host: Host,
     /// Its data directory, as its server sees it; empty of a server that somebody else runs.
@@ -111,6 +114,7 @@ impl Node {
             priority: spec.priority,
             slot: spec.slot,
             began_as_primary: spec.primary,
+            follows: spec.follows.clone(),
             host: server.host().clone(),
             dir: files.dir().to_owned(),
             files,
@@ -251,6 +255,18 @@ impl Node {
             ("user", &login.user),
             ("passfile", &passfile.to_string_lossy()),
             ("application_name", &self.name),
+        ])
+    }
+
+    /// The connection string by which it subscribes to what is published on `publisher`, without the password.
+    pub fn publisher_conninfo(&self, publisher: &Host) -> String {
+        let (login, passfile) = (self.server.place().login(""), self.server.place().passfile());
+        conf::conninfo(&[
+            ("host", &publisher.host),
+            ("port", &publisher.port.to_string()),
+            ("user", &login.user),
+            ("dbname", &login.dbname),
+            ("passfile", &passfile.to_string_lossy()),
         ])
     }
 

@@ -12,12 +12,13 @@ pub(super) fn in_order(nodes: &[NodeSpec]) -> Result<Vec<&NodeSpec>, BuildError>
         [_] => {}
         several => return wrong(format!("a cluster has one primary, this one {}", several.len())),
     }
+    ordered.extend(nodes.iter().filter(|node| !node.primary && node.follows.is_none()));
     for node in nodes {
         if nodes.iter().filter(|other| other.name == node.name).count() > 1 {
             return wrong(format!("there are several nodes `{}`", node.name));
         }
-        if node.primary == node.follows.is_some() {
-            return wrong(format!("node `{}`: a standby follows another node, and a primary none", node.name));
+        if node.primary && node.follows.is_some() {
+            return wrong(format!("node `{}`: a primary follows nobody", node.name));
         }
         for (setting, _) in &node.settings {
             if let Some(why) = settings::reserved(setting) {
@@ -32,7 +33,7 @@ pub(super) fn in_order(nodes: &[NodeSpec]) -> Result<Vec<&NodeSpec>, BuildError>
             Some(next) => ordered.push(next),
             None => {
                 let stray: Vec<&str> = nodes.iter().map(|n| n.name.as_str()).filter(|name| !is_in(name)).collect();
-                return wrong(format!("no way leads from the primary to {}", stray.join(", ")));
+                return wrong(format!("no way leads down to {}", stray.join(", ")));
             }
         }
     }

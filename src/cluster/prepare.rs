@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl Cluster {
-    /// The directory of one of `nodes` nodes, with the template's data and its own configuration.
+    /// The directory of one of `nodes` nodes, with the data of the template for its make and its own configuration.
     pub(super) async fn prepare(
         &mut self,
         trial: &str,
         trial_dir: &Path,
-        template: &Template,
+        templates: &[&Template],
         spec: &NodeSpec,
         nodes: usize,
     ) -> Result<Node, BuildError> {
@@ -51,11 +51,11 @@ impl Cluster {
         };
         let logs = place.setup.logs.join(trial).join(&spec.name);
         std::fs::create_dir_all(&logs).map_err(io_at(&logs))?;
-        if spec.make.key() != template.made_by() {
-            let (node, own, made) = (&spec.name, spec.make.key(), template.made_by());
-            let why = format!("node `{node}` is of {own} and cannot run on what {made} made");
+        let Some(template) = templates.iter().find(|template| template.made_by() == spec.make.key()) else {
+            let made = templates.iter().map(|template| template.made_by()).collect::<Vec<_>>().join(" and ");
+            let why = format!("node `{}` is of {} and cannot run on what {made} made", spec.name, spec.make.key());
             return Err(BuildError::Topology(why));
-        }
+        };
         // Not the root of a disk, where other things may lie.
         let within = disk.as_ref().map_or(dir.as_path(), |disk| disk.path());
         let (files, copy) = template.copy(&spec.make, &place, &spec.name, within).await?;

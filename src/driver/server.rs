@@ -22,6 +22,8 @@ pub enum Part {
     WalReceiver,
     /// The WAL senders, one for each standby and each `pg_basebackup`.
     WalSenders,
+    /// All processes of logical replication: those that apply or copy, and the one that starts them.
+    LogicalWorkers,
 }
 
 /// How a server is told to stop.
@@ -40,6 +42,8 @@ impl Part {
             Part::Server => None,
             Part::WalReceiver => Some("walreceiver"),
             Part::WalSenders => Some("walsender"),
+            // Version 16 says what kind of worker after these words.
+            Part::LogicalWorkers => Some("logical replication"),
         }
     }
 
@@ -48,6 +52,7 @@ impl Part {
             Part::Server => "process",
             Part::WalReceiver => "WAL receiver",
             Part::WalSenders => "WAL sender",
+            Part::LogicalWorkers => "logical replication worker",
         }
     }
 }

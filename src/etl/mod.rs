@@ -7,6 +7,7 @@
 //!         └─▶ rejects, each with its line and reason
 //! ```
 
+pub mod books;
 pub mod chunk;
 pub mod file;
 pub mod imdb;

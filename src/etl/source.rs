@@ -1,7 +1,7 @@
 //! Where rows come from. A [`Source`] says which tables it has and opens the rows of each; a new kind of source is a file
 //! of its own and a line in each match below.
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Format};
 use super::imdb;
 use super::job;
 use super::rejects::Reject;
@@ -95,6 +95,14 @@ impl Source {
         }
     }
 
+    /// How its rows are written into [chunks](Chunk).
+    pub fn format(&self) -> Format {
+        match self {
+            Source::Imdb(files) => files.format(),
+            Source::SyntheticImdb(_) | Source::Tables(_) | Source::Job(_) => Format::Binary,
+        }
+    }
+
     /// Its tables. All else here names a table by its place in this list.
     pub fn tables(&self) -> Vec<Table> {
         match self {
@@ -126,7 +134,7 @@ impl Source {
 
     /// What the rows of a table depend on, in a short text that is equal only for equal rows: of generated rows the seed,
     /// the scale and the generator's version; of a file its size and the time of its last change, as its contents are
-    /// known only when it has been read (its SHA-256 comes [with the load](Rows::digest)).
+    /// known only when it has been read (its hash comes [with the load](Rows::digest)).
     pub fn key(&self, table: usize) -> String {
         match self {
             Source::Imdb(files) => files.key(table),
@@ -231,6 +239,6 @@ pub struct Digest {
     pub path: PathBuf,
     /// Its bytes as they are stored.
     pub bytes: u64,
-    /// Their SHA-256, in hexadecimal digits.
-    pub sha256: String,
+    /// Their BLAKE3 hash in hexadecimal digits, as `b3sum` prints it.
+    pub blake3: String,
 }

@@ -2,6 +2,7 @@
 
 use super::{Fault, FaultError, Reach};
 use crate::cluster::Node;
+use crate::cluster::logical::SubscriptionSpec;
 use crate::cluster::ways::Lane;
 use crate::net::side::{self, Party, Side};
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ pub struct Aim {
     pub nodes: Vec<Arc<Node>>,
     /// The parties on both sides.
     pub ways: Option<Between>,
+    /// A subscription.
+    pub subscription: Option<SubscriptionSpec>,
 }
 
 /// The parties on both sides of a fault of the network.
@@ -60,6 +63,12 @@ impl Fault {
         if let Some(target) = self.target() {
             aim.nodes = reach.resolve(target).await?;
         }
+        if let Some(name) = self.subscription() {
+            let found = reach.cluster.subscriptions().iter().find(|spec| spec.name == name);
+            let found = found.ok_or_else(|| FaultError::NoTarget { target: name.to_owned() })?;
+            aim.nodes = reach.resolve(&found.to).await?;
+            aim.subscription = Some(found.clone());
+        }
         let all = reach.cluster.placed();
         if let Some(sides) = self.sides() {
             let roles = reach.roles(&[sides.from, sides.to]).await;
@@ -90,6 +99,11 @@ impl Aim {
             },
             _ => self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "),
         }
+    }
+
+    /// The subscription that is meant.
+    pub(super) fn subscribed(self) -> Result<SubscriptionSpec, FaultError> {
+        self.subscription.ok_or_else(|| FaultError::NoTarget { target: "a subscription".to_owned() })
     }
 
     /// The ways through proxies that are meant.

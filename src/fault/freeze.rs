@@ -27,6 +27,8 @@ pub enum FreezeWhat {
     WalReceiver,
     /// A primary's WAL senders.
     WalSenders,
+    /// A subscriber's workers of logical replication, and the process that would start others.
+    LogicalWorkers,
 }
 
 impl Freeze {
@@ -35,6 +37,7 @@ impl Freeze {
             FreezeWhat::Server => Part::Server,
             FreezeWhat::WalReceiver => Part::WalReceiver,
             FreezeWhat::WalSenders => Part::WalSenders,
+            FreezeWhat::LogicalWorkers => Part::LogicalWorkers,
         };
         let undo = Undo::Thaw(targets.iter().map(|node| (node.clone(), part)).collect());
         inject_all(&targets, undo, reach, |node| async move {

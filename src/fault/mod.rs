@@ -3,7 +3,10 @@
 //! however that ends.
 
 mod aim;
+pub mod apply_conflict;
+pub mod disable_subscription;
 pub mod disk;
+pub mod drop_slot;
 pub mod freeze;
 pub mod kill;
 pub mod link;
@@ -15,7 +18,10 @@ pub mod switchover;
 mod undo;
 
 pub use aim::{Aim, Between, Sides};
+pub use apply_conflict::ApplyConflict;
+pub use disable_subscription::DisableSubscription;
 pub use disk::{FillDisk, SlowDisk};
+pub use drop_slot::DropSlot;
 pub use freeze::{Freeze, FreezeWhat};
 pub use kill::Kill;
 pub use link::{Link, Reset, Stall};
@@ -71,6 +77,12 @@ pub enum Fault {
     FillDisk(FillDisk),
     /// A server's disk is slow.
     SlowDisk(SlowDisk),
+    /// A subscription is disabled.
+    DisableSubscription(DisableSubscription),
+    /// A subscription's slot is dropped.
+    DropSlot(DropSlot),
+    /// A subscription fails with a duplicate key.
+    ApplyConflict(ApplyConflict),
     /// Data is loaded into the primary.
     Load(Load),
 }
@@ -174,6 +186,9 @@ impl Fault {
             Fault::Stall(_) => "fault.stall",
             Fault::FillDisk(_) => "fault.fill_disk",
             Fault::SlowDisk(_) => "fault.slow_disk",
+            Fault::DisableSubscription(_) => "fault.disable_subscription",
+            Fault::DropSlot(_) => "fault.drop_slot",
+            Fault::ApplyConflict(_) => "fault.apply_conflict",
             Fault::Load(_) => "etl.load",
         }
     }
@@ -191,6 +206,17 @@ impl Fault {
             Fault::SlowDisk(slow) => Some(&slow.of),
             Fault::Load(_) => Some("@primary"),
             Fault::Switchover(_) | Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => None,
+            Fault::DisableSubscription(_) | Fault::DropSlot(_) | Fault::ApplyConflict(_) => None,
+        }
+    }
+
+    /// The subscription that it is for.
+    pub fn subscription(&self) -> Option<&str> {
+        match self {
+            Fault::DisableSubscription(disable) => Some(&disable.of),
+            Fault::DropSlot(drop) => Some(&drop.of),
+            Fault::ApplyConflict(conflict) => Some(&conflict.of),
+            _ => None,
         }
     }
 
@@ -240,6 +266,7 @@ impl Fault {
                 FreezeWhat::Server => format!("freeze {nodes}"),
                 FreezeWhat::WalReceiver => format!("freeze the WAL receiver of {nodes}"),
                 FreezeWhat::WalSenders => format!("freeze the WAL senders of {nodes}"),
+                FreezeWhat::LogicalWorkers => format!("freeze the logical replication workers of {nodes}"),
             },
             Fault::PauseReplay(_) => format!("pause replay on {nodes}"),
             Fault::Switchover(switchover) => match &switchover.to {
@@ -255,12 +282,15 @@ impl Fault {
             Fault::FillDisk(fill) => format!("fill the disk of {nodes} but for {}", fill.leave),
             Fault::Load(load) => format!("load `{}` into {nodes}", load.data),
             Fault::SlowDisk(slow) => format!("slow down the disk of {nodes}: {}", slow.in_words()),
+            Fault::DisableSubscription(disable) => format!("disable the subscription {}", disable.of),
+            Fault::DropSlot(drop) => format!("drop the slot of the subscription {}", drop.of),
+            Fault::ApplyConflict(of) => format!("a duplicate key in {} stops the subscription {}", of.table, of.of),
         }
     }
 
     /// Whom it is for, as written.
     pub fn written(&self) -> String {
-        match (self.target(), self.sides()) {
+        match (self.target().or(self.subscription()), self.sides()) {
             (Some(target), _) => target.to_owned(),
             (None, Some(sides)) => match sides.one_way {
                 true => format!("from {} to {}", sides.from, sides.to),
@@ -286,6 +316,9 @@ impl Fault {
             Fault::Stall(_) => link::stall(&aim, reach),
             Fault::FillDisk(fill) => fill.inject(aim.nodes, reach).await,
             Fault::SlowDisk(slow) => slow.inject(aim.nodes, reach).await,
+            Fault::DisableSubscription(_) => disable_subscription::inject(aim.subscribed()?, reach).await,
+            Fault::DropSlot(_) => drop_slot::inject(aim.subscribed()?, reach).await,
+            Fault::ApplyConflict(conflict) => conflict.inject(aim.subscribed()?, reach).await,
             Fault::Load(load) => load.inject(aim.nodes, reach).await,
         }
     }
@@ -304,7 +337,7 @@ impl Reach {
 
     /// The node that accepts writes, as SQL says.
     async fn writable(&self) -> Option<Arc<Node>> {
-        let finder = Finder::new(self.cluster.hosts(), self.cluster.login("pgbr-fault"), FIND);
+        let finder = Finder::new(self.cluster.group(self.cluster.hosts()), self.cluster.login("pgbr-fault"), FIND);
         let host = tokio::time::timeout(FIND, finder.writable()).await.ok()?;
         self.cluster.node(&host.node).cloned()
     }
@@ -326,7 +359,7 @@ impl Reach {
 
     async fn by_recovery(&self, wanted: bool) -> Vec<Arc<Node>> {
         let mut asked = JoinSet::new();
-        for host in self.cluster.hosts() {
+        for host in self.cluster.group(self.cluster.hosts()) {
             let login = self.cluster.login("pgbr-fault");
             asked.spawn(async move {
                 let client = connect(&host, &login, FIND).await.ok()?;

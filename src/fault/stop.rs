@@ -56,6 +56,11 @@ pub(super) async fn start_again(nodes: Vec<Arc<Node>>, reach: &Reach) -> Result<
     let (mut standbys, mut primaries) = (Vec::new(), Vec::new());
     let mut first = Ok(());
     for node in nodes.into_iter().filter(|node| !node.is_running()) {
+        // A subscriber accepts writes of its own, and does not become a second primary by that.
+        if !reach.cluster.is_in_group(&node.name) {
+            standbys.push(node);
+            continue;
+        }
         match node.is_standby_on_disk().await {
             Ok(true) => standbys.push(node),
             Ok(false) => primaries.push(node),

@@ -1,6 +1,10 @@
 //! Taking a fault back.
 
-use super::{Between, FaultError, Reach, disk, freeze, link, partition, pause_replay, stop};
+use super::apply_conflict::{self, Conflict};
+use super::{
+    Between, FaultError, Reach, disable_subscription, disk, drop_slot, freeze, link, partition, pause_replay, stop,
+};
+use crate::cluster::logical::SubscriptionSpec;
 use crate::cluster::ways::{Lane, Slower};
 use crate::cluster::{Node, Part};
 use crate::net::cut::Cut;
@@ -29,6 +33,12 @@ pub enum Undo {
     Drain(Vec<Arc<Node>>),
     /// Disks are as fast as they were.
     Unthrottle(Vec<Arc<Node>>),
+    /// Let a subscription apply again.
+    EnableSubscription(SubscriptionSpec),
+    /// Subscribe anew.
+    Resubscribe(SubscriptionSpec),
+    /// Remove a row from a subscriber.
+    Resolve(Conflict),
     /// One after the other.
     Both(Box<Undo>, Box<Undo>),
 }
@@ -56,6 +66,9 @@ impl Undo {
             }
             Undo::Drain(nodes) => disk::drain(nodes).await,
             Undo::Unthrottle(nodes) => disk::unthrottle(nodes).await,
+            Undo::EnableSubscription(spec) => disable_subscription::enable(&spec, reach).await,
+            Undo::Resubscribe(spec) => drop_slot::resubscribe(&spec, reach).await,
+            Undo::Resolve(conflict) => apply_conflict::resolve(&conflict, reach).await,
             Undo::Both(first, second) => {
                 let first = Box::pin(first.undo(reach)).await;
                 first.and(Box::pin(second.undo(reach)).await)

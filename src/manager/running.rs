@@ -79,7 +79,7 @@ impl Running {
         let login = cluster.login(NAME);
         let mut first = BTreeMap::new();
         let mut checkers = Vec::new();
-        for host in cluster.hosts_of(&Party::Manager) {
+        for host in cluster.group(cluster.hosts_of(&Party::Manager)) {
             let checker = |limit| Checker::new(cluster.clone(), host.clone(), login.clone(), limit);
             // Nothing is urgent yet, and the first connection is the slowest.
             let mut patient = checker(settings.detect.timeout.0.max(Duration::from_secs(5)));

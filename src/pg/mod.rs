@@ -1,6 +1,7 @@
 //! What is PostgreSQL's own: configuration files and quoting, connecting (libpq's rules, TLS), the
 //! server's programs, versions and their settings, LSNs, the wire protocol of the hot path.
 
+pub mod books;
 pub mod conf;
 pub mod connect;
 pub mod conninfo;

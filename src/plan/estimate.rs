@@ -3,7 +3,7 @@
 
 use super::{Plan, Variant};
 use crate::base::units::{Size, Time};
-use crate::workload::{Load, Profile};
+use crate::workload::Load;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -135,8 +135,5 @@ fn wal_per_second(load: &Load) -> f64 {
     if !load.mix.transactions().iter().any(|(what, weight)| what.writes() && *weight > 0) {
         return 0.0;
     }
-    match &load.profile {
-        Profile::Open(open) => open.rate * WAL_A_TRANSACTION,
-        Profile::Closed(_) => MAX_WAL_SIZE as f64,
-    }
+    load.profile.open().map_or(MAX_WAL_SIZE as f64, |(rate, _)| rate.mean() * WAL_A_TRANSACTION)
 }

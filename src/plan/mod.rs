@@ -3,6 +3,7 @@
 
 mod clones;
 mod estimate;
+mod logical;
 mod order;
 mod place;
 mod print;

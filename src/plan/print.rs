@@ -1,7 +1,7 @@
 //! A plan as text: everything that would happen.
 
 use super::clones::{self, Places};
-use super::{Plan, Variant, place};
+use super::{Plan, Variant, logical, place};
 use crate::base::units::{Size, Time, human};
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::find;
@@ -99,6 +99,7 @@ fn nodes(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     for node in &nodes {
         writeln!(f, "  {}", one_node(node))?;
     }
+    logical::lines(f, scenario)?;
     place::links(f, scenario)?;
     let common = |setting: &str, value: &str| {
         nodes.iter().all(|node| node.settings.get(setting).is_some_and(|other| other == value))
@@ -120,6 +121,7 @@ fn one_node(node: &NodePlan) -> String {
         (Role::Primary, _) => format!("{}: primary", node.name),
         (Role::Standby, Some(upstream)) => format!("{}: standby of {upstream}", node.name),
         (Role::Standby, None) => format!("{}: standby", node.name),
+        (Role::Subscriber, _) => format!("{}: subscriber", node.name),
     };
     if node.slot {
         line += ", with a slot";
@@ -176,7 +178,11 @@ fn traffic(f: &mut fmt::Formatter<'_>, scenario: &Scenario, places: &Places) -> 
         writeln!(f, "  ledger: {writers}, {} writes a second, each within {}{at}", ledger.rate, ledger.timeout)?;
     }
     if let Some(visibility) = &scenario.probe.visibility {
-        writeln!(f, "  visibility: a write every {}, standbys polled every {}", visibility.every, visibility.poll)?;
+        writeln!(
+            f,
+            "  visibility: a write every {}, other servers polled every {}",
+            visibility.every, visibility.poll
+        )?;
     }
     for (name, campaign) in &scenario.clone {
         writeln!(f, "  clones {name}: {}", clones::in_words(scenario, campaign, places))?;
@@ -195,17 +201,16 @@ fn one_load(load: &Load) -> String {
         1 => what.name().to_owned(),
         _ => format!("{}@{weight}", what.name()),
     });
-    let profile = match &load.profile {
-        Profile::Closed(_) => "closed loop".to_owned(),
-        Profile::Open(open) => {
-            let arrivals = if open.arrivals == Arrivals::Poisson { ", Poisson arrivals" } else { "" };
-            format!("open loop of {}/s{arrivals}", open.rate)
-        }
+    let of = match (load.mix.scale(), load.mix.books()) {
+        (Some(scale), _) => format!(" of scale {scale}"),
+        (None, Some(books)) => format!(" of {books} books"),
+        (None, None) => String::new(),
     };
     let mut line = format!(
-        "{}{}, {profile}, {} in {}, to {}",
+        "{}{}, {}, {} in {}, to {}",
         mix.collect::<Vec<_>>().join(" "),
-        load.mix.scale().map_or(String::new(), |scale| format!(" of scale {scale}")),
+        of,
+        profile(&load.profile),
         counted(load.clients as usize, "client"),
         counted(load.threads as usize, "thread"),
         load.to
@@ -218,6 +223,26 @@ fn one_load(load: &Load) -> String {
     }
     line += &place::at(load.site.as_ref());
     line
+}
+
+fn profile(profile: &Profile) -> String {
+    let arrivals = match profile.open() {
+        Some((_, Arrivals::Poisson)) => ", Poisson arrivals",
+        Some((_, Arrivals::Rayleigh)) => ", Rayleigh arrivals",
+        Some((_, Arrivals::Constant)) | None => "",
+    };
+    match profile {
+        Profile::Closed(_) => "closed loop".to_owned(),
+        Profile::Open(open) => format!("open loop of {}/s{arrivals}", open.rate),
+        Profile::Pulse(pulse) => format!(
+            "open loop of {}/s with bursts of {}/s for {} every {}{arrivals}",
+            pulse.hum, pulse.peak, pulse.lasts, pulse.every
+        ),
+        Profile::Cycle(cycle) => {
+            let swings = cycle.swings.iter().map(|swing| format!("±{} every {}", swing.by, swing.every));
+            format!("open loop of {}/s {}{arrivals}", cycle.rate, swings.collect::<Vec<_>>().join(" "))
+        }
+    }
 }
 
 /// A phase; `measured` is the step in it from which outages count.

@@ -1,11 +1,14 @@
-//! Active checks: the ledger of acknowledged writes, commit-to-visible lag, standbys streaming again,
-//! throughput back in its band, thin clones.
+//! Active checks: the ledger of acknowledged writes, commit-to-visible lag, lag as servers tell it, whether targets end
+//! up equal to their sources, standbys streaming again, throughput back in its band, thin clones.
 
 mod apart;
 pub mod clones;
+pub mod lag;
 pub mod ledger;
 pub mod recovery;
+pub mod stream;
 pub mod streaming;
+pub mod truth;
 pub mod visibility;
 
 use crate::base::units::Time;
@@ -21,6 +24,12 @@ pub struct Probes {
     /// `[probe.visibility]`
     #[serde(default)]
     pub visibility: Option<Visibility>,
+    /// `[probe.lag]`
+    #[serde(default)]
+    pub lag: Option<lag::Lags>,
+    /// `[probe.truth]`; it is there anyway where there are subscriptions.
+    #[serde(default)]
+    pub truth: Option<truth::Truth>,
 }
 
 /// The ledger of acknowledged writes: writers and connections of its own, at a fixed rate.
@@ -43,7 +52,7 @@ impl Default for Ledger {
     }
 }
 
-/// Commit-to-visible lag: writes on the primary, polls every standby until the row is seen.
+/// Commit-to-visible lag: writes on the primary, polls every standby and subscriber until the row is seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Visibility {

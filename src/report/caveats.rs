@@ -37,6 +37,11 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
         caveats.extend(grave_events(record, &variant.name));
         caveats.extend(unchecked(record, variant));
     }
+    if record.values.iter().any(|row| row.metric.starts_with("lag.last_replayed")) {
+        let text = "the age of the last replayed transaction grows on an idle primary too, with nothing behind; as lag it \
+                    holds only while something is written all the time";
+        caveats.push(text.to_owned());
+    }
     let (points, done) = (manifest.accounting, record.trials.len());
     if points.dropped > 0 || !points.adds_up() {
         caveats.push(format!("metrics incomplete: {} of {} points are in the file", points.written, points.produced));

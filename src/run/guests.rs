@@ -219,7 +219,7 @@ async fn alone(primary: &Host, database: &str, place: &Workplace) -> anyhow::Res
 }
 
 /// Waits until a standby holds what the primary had written.
-async fn replayed(standby: &Node, lsn: &str, place: &Workplace) -> anyhow::Result<()> {
+pub(super) async fn replayed(standby: &Node, lsn: &str, place: &Workplace) -> anyhow::Result<()> {
     let client = connect(&standby.host, &place.login("pgbench-rs prepare"), CONNECT_LIMIT).await?;
     let behind = "SELECT pg_wal_lsn_diff($1::text::pg_lsn, pg_last_wal_replay_lsn())::int8";
     let look = || async {

@@ -2,6 +2,7 @@
 //! out before anything is made, so that what is missing is said at once.
 
 use super::progress::Progress;
+use crate::base::Name;
 use crate::base::mask::mask;
 use crate::driver::docker::{Dock, Docker, Engine, Image};
 use crate::driver::external::{External, ExternalServer};
@@ -13,9 +14,10 @@ use crate::pg::version::{Major, Version};
 use crate::plan::Plan;
 use crate::probe::clones::Campaign;
 use crate::record;
-use crate::scenario::Scenario;
+use crate::scenario::{Role, Scenario};
 use crate::scenario::topology::NodePlan;
 use anyhow::{Context, bail};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +60,9 @@ impl Makes {
             if let Some(missing) = node.settings.iter().find_map(missing) {
                 bail!("node `{}`: {missing}\n\nhint: {}", node.name, missing.hint());
             }
+        }
+        for variant in &plan.variants {
+            variant.scenario.fits(&makes.majors(&variant.scenario)?).map_err(anyhow::Error::msg)?;
         }
         Ok(makes)
     }
@@ -107,8 +112,9 @@ impl Makes {
     fn of_source(&self, scenario: &Scenario, campaign: &Campaign) -> anyhow::Result<&Make> {
         let nodes = scenario.nodes();
         let named = nodes.iter().find(|node| node.name == campaign.of);
-        // All nodes are of one version, for one follows the other.
-        self.of(named.or(nodes.first()).context("there is no node")?)
+        // Whoever is meant by a role is of the primary's version.
+        let primary = nodes.iter().find(|node| node.role == Role::Primary);
+        self.of(named.or(primary).context("there is no primary")?)
     }
 
     /// Refuses servers that would not reach each other, and what those on engines of other machines cannot do. `check`
@@ -157,10 +163,9 @@ impl Makes {
         self.get(node).with_context(|| format!("nothing was found to make node `{}` with", node.name))
     }
 
-    /// What all nodes of a scenario are made with; `check` has seen to it that they agree.
-    pub fn of_all(&self, scenario: &Scenario) -> anyhow::Result<&Make> {
-        let nodes = scenario.nodes();
-        self.of(nodes.first().context("there is no node")?)
+    /// The versions of a scenario's nodes.
+    pub fn majors(&self, scenario: &Scenario) -> anyhow::Result<BTreeMap<Name, Major>> {
+        scenario.nodes().into_iter().map(|node| Ok((node.name.clone(), self.of(&node)?.major()))).collect()
     }
 
     /// Whether some servers are on engines of other machines.

@@ -3,6 +3,7 @@
 
 mod events;
 mod guests;
+mod logical;
 mod makes;
 mod parts;
 mod progress;

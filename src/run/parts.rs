@@ -1,6 +1,7 @@
 //! All that drives and watches one trial beside its servers: manager, sampler, probes, loads. They start
 //! in that order and stop in the reverse one, so that a watcher sees all of what it watches.
 
+use super::logical::{self, Ending, feeds, streams};
 use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
@@ -10,7 +11,7 @@ use crate::metric::{Events, Points, Value};
 use crate::net::Party;
 use crate::pg::connect::connect;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
-use crate::probe::{Ledger, clones, ledger, recovery, streaming, visibility};
+use crate::probe::{Ledger, clones, lag, ledger, recovery, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
 use crate::workload::space::Imdb;
@@ -37,6 +38,64 @@ pub struct Start<'a> {
     pub benches: &'a [(String, clones::Bench)],
 }
 
+/// The two probes of lag, where the scenario has them.
+type Lags = (Option<visibility::Running>, Option<lag::Running>);
+
+impl Start<'_> {
+    /// The ledger, which writes on one of `hosts`.
+    async fn ledger(&self, hosts: &[Host]) -> anyhow::Result<Option<ledger::Running>> {
+        let Some(settings) = &self.scenario.probe.ledger else { return Ok(None) };
+        let of_sites = ledger_hosts(settings, &self.cluster);
+        let running = ledger::Running::start(
+            settings,
+            &of_sites,
+            hosts.to_vec(),
+            self.cluster.login("pgbr-ledger"),
+            self.clock,
+            self.events.clone(),
+            self.points.clone(),
+        );
+        running.await.map(Some).context("the ledger cannot start")
+    }
+
+    /// The probes of lag. Markers are written on one of `hosts`.
+    fn lags(&self, hosts: &[Host]) -> anyhow::Result<Lags> {
+        let (cluster, probes) = (&self.cluster, &self.scenario.probe);
+        let streams = streams(self.scenario, cluster);
+        let with = |name: &str| (cluster.login(name), self.clock, self.points.clone());
+        let visibility = probes.visibility.as_ref().map(|settings| {
+            let asked = (hosts.to_vec(), feeds(&streams, cluster));
+            visibility::Running::start(settings, asked, with("pgbr-visibility"))
+        });
+        let visibility = visibility.transpose().context("the visibility probe cannot start")?;
+        let lag = probes.lag.as_ref().map(|settings| {
+            let beats = visibility.is_some();
+            lag::Running::start(settings, cluster.hosts(), streams, with("pgbr-lag"), beats)
+        });
+        Ok((visibility, lag.transpose().context("the lag probe cannot start")?))
+    }
+
+    async fn loads(&self) -> anyhow::Result<Vec<(String, workload::Running)>> {
+        let imdb = imdb(self.scenario, &self.cluster).await?;
+        let mut loads = Vec::new();
+        for (i, (name, load)) in self.scenario.load.iter().enumerate() {
+            let setup = Setup {
+                name: name.clone(),
+                target: target(&load.to, self.scenario, &self.cluster, &Party::Clients(load.site.clone())),
+                login: self.cluster.login("pgbr-load"),
+                clock: self.clock,
+                points: self.points.clone(),
+                seed: self.seed.wrapping_add(i as u64),
+                log: self.logs.join(format!("{name}.hlog")),
+            };
+            let imdb = imdb.clone().filter(|_| load.mix.needs_imdb());
+            let running = workload::Running::start_on(load, setup, imdb).await;
+            loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
+        }
+        Ok(loads)
+    }
+}
+
 /// The parts of one trial, running.
 pub struct Parts {
     pub manager: Option<Arc<manager::Running>>,
@@ -45,6 +104,8 @@ pub struct Parts {
     host: sampler::host::Running,
     ledger: Option<ledger::Running>,
     visibility: Option<visibility::Running>,
+    lag: Option<lag::Running>,
+    cluster: Arc<Cluster>,
     streaming: Option<streaming::Running>,
     loads: Vec<(String, workload::Running)>,
     clones: Vec<clones::Running>,
@@ -63,13 +124,15 @@ pub struct Ended {
     pub episodes: Vec<sampler::Episode>,
     /// Why the apparatus cannot be believed.
     pub problems: Vec<String>,
+    /// Why the trial failed.
+    pub failures: Vec<String>,
 }
 
 impl Parts {
     /// Starts them all; what was started is dropped, and so ended, when one cannot start.
     pub async fn start(with: &Start<'_>) -> anyhow::Result<Parts> {
         let Start { scenario, cluster, clock, events, points, .. } = with;
-        let hosts = cluster.hosts();
+        let hosts = cluster.group(cluster.hosts());
         let manager = match &scenario.manager {
             Manager::None(_) => None,
             Manager::Builtin(builtin) => {
@@ -79,47 +142,40 @@ impl Parts {
                 Some(Arc::new(start.await.context("the manager cannot start")?))
             }
         };
-        let login = |name: &str| cluster.login(name);
         // In somebody else's database only what is ours is of interest.
         let tables: Vec<String> = if scenario.is_external() { own_tables() } else { Vec::new() };
-        let sampled = |host| sampler::Target { host, login: login(sampler::APPLICATION_NAME), tables: tables.clone() };
-        let targets = hosts.iter().cloned().map(sampled).collect();
+        let login = cluster.login(sampler::APPLICATION_NAME);
+        let sampled = |host| sampler::Target { host, login: login.clone(), tables: tables.clone() };
+        let targets = cluster.hosts().into_iter().map(sampled).collect();
         let sampler = sampler::Running::start(targets, &scenario.sample, *clock, points.clone(), events.clone()).await;
         let every = *scenario.sample.every;
         let containers = sampler::container::Running::start(&cluster.nodes, every, *clock, points, events).await;
         let host = sampler::host::Running::start(&cluster.nodes, every, *clock, points);
-        let ledger = match &scenario.probe.ledger {
-            None => None,
-            Some(settings) => Some(
-                ledger::Running::start(
-                    settings,
-                    &ledger_hosts(settings, cluster),
-                    hosts.clone(),
-                    login("pgbr-ledger"),
-                    *clock,
-                    events.clone(),
-                    points.clone(),
-                )
-                .await
-                .context("the ledger cannot start")?,
-            ),
-        };
-        let visibility = match &scenario.probe.visibility {
-            None => None,
-            Some(settings) => Some(
-                visibility::Running::start(settings, hosts.clone(), login("pgbr-visibility"), *clock, points.clone())
-                    .context("the visibility probe cannot start")?,
-            ),
-        };
+        let ledger = with.ledger(&hosts).await?;
+        let (visibility, lag) = with.lags(&hosts)?;
         let streaming = scenario
             .measured()
             .is_some()
-            .then(|| streaming::Running::start(hosts.clone(), login("pgbr-streaming"), *clock, events.clone()));
-        let loads = loads(with).await?;
+            .then(|| streaming::Running::start(hosts, cluster.login("pgbr-streaming"), *clock, events.clone()));
+        let loads = with.loads().await?;
         let campaigns = with.benches.iter().filter_map(|(name, bench)| Some((name, scenario.clone.get(name)?, bench)));
         let clones =
             campaigns.map(|(name, campaign, bench)| clones::Running::start(name, campaign, bench.clone())).collect();
-        Ok(Parts { manager, sampler, containers, host, ledger, visibility, streaming, loads, clones, measured: None })
+        let cluster = cluster.clone();
+        Ok(Parts {
+            manager,
+            sampler,
+            containers,
+            host,
+            ledger,
+            visibility,
+            lag,
+            cluster,
+            streaming,
+            loads,
+            clones,
+            measured: None,
+        })
     }
 
     /// A phase begins.
@@ -127,6 +183,9 @@ impl Parts {
         self.containers.phase(&phase.name);
         if let Some(visibility) = &self.visibility {
             visibility.phase(&phase.name);
+        }
+        if let Some(lag) = &self.lag {
+            lag.phase(&phase.name);
         }
         for campaign in &self.clones {
             campaign.phase(&phase.name);
@@ -164,7 +223,7 @@ impl Parts {
 
     /// Stops what drives and measures. From here on nothing that the harness does is taken for an effect of
     /// the scenario. `steady_from` is where the steady stretch before the measured fault begins.
-    pub async fn halt(self, steady_from: Duration) -> Halted {
+    pub async fn halt(self, scenario: &Scenario, steady_from: Duration) -> Halted {
         let mut ended = Ended::default();
         for campaign in self.clones {
             let clones::Ended { values, ways, problems } = campaign.stop().await;
@@ -188,8 +247,12 @@ impl Parts {
                 Err(error) => ended.problems.push(format!("load {name}: {error}")),
             }
         }
+        let ending = Ending::begin(scenario, &self.cluster).await;
         if let Some(visibility) = self.visibility {
             ended.values.extend(visibility.stop().await);
+        }
+        if let Some(lag) = self.lag {
+            ended.values.extend(lag.stop().await);
         }
         let ledger = match self.ledger {
             Some(ledger) => Some(ledger.halt().await),
@@ -199,13 +262,14 @@ impl Parts {
             ended.values.extend(streaming.stop().await);
         }
         let Parts { manager, sampler, containers, host, measured, .. } = self;
-        Halted { ended, ledger, manager, sampler, containers, host, measured }
+        Halted { ended, ending, ledger, manager, sampler, containers, host, measured }
     }
 }
 
 /// The parts after the last phase: only those that watch are left.
 pub struct Halted {
     ended: Ended,
+    ending: Option<Ending>,
     ledger: Option<ledger::Halted>,
     manager: Option<Arc<manager::Running>>,
     sampler: sampler::Running,
@@ -216,7 +280,7 @@ pub struct Halted {
 
 impl Halted {
     /// Reads the surviving database, stops what is left, and gathers everything.
-    pub async fn finish(self, progress: &Progress) -> Ended {
+    pub async fn finish(self, progress: &Progress, say: impl Fn(&'static str, Option<String>, String)) -> Ended {
         let mut ended = self.ended;
         let mut verdict = None;
         if let Some(ledger) = self.ledger {
@@ -224,6 +288,11 @@ impl Halted {
             let (values, read) = ledger.verdict().await;
             ended.values.extend(values);
             verdict = read;
+        }
+        if let Some(ending) = self.ending {
+            let logical::Found { values, failures } = ending.judge(progress, say).await;
+            ended.values.extend(values);
+            ended.failures = failures;
         }
         if let Some(manager) = self.manager {
             match Arc::try_unwrap(manager) {
@@ -256,28 +325,6 @@ fn synchronous(scenario: &Scenario) -> anyhow::Result<Option<StandbyNames>> {
     }
 }
 
-/// Starts all loads.
-async fn loads(with: &Start<'_>) -> anyhow::Result<Vec<(String, workload::Running)>> {
-    let Start { scenario, cluster, clock, points, .. } = with;
-    let imdb = imdb(scenario, cluster).await?;
-    let mut loads = Vec::new();
-    for (i, (name, load)) in scenario.load.iter().enumerate() {
-        let setup = Setup {
-            name: name.clone(),
-            target: target(&load.to, scenario, &cluster.hosts_of(&Party::Clients(load.site.clone()))),
-            login: cluster.login("pgbr-load"),
-            clock: *clock,
-            points: points.clone(),
-            seed: with.seed.wrapping_add(i as u64),
-            log: with.logs.join(format!("{name}.hlog")),
-        };
-        let imdb = imdb.clone().filter(|_| load.mix.needs_imdb());
-        let running = workload::Running::start_on(load, setup, imdb).await;
-        loads.push((name.clone(), running.with_context(|| format!("load {name} cannot start"))?));
-    }
-    Ok(loads)
-}
-
 /// What loads that read IMDb's tables draw from, if there are such loads.
 async fn imdb(scenario: &Scenario, cluster: &Cluster) -> anyhow::Result<Option<Arc<Imdb>>> {
     if !scenario.load.values().any(|load| load.mix.needs_imdb()) {
@@ -303,15 +350,16 @@ fn ledger_hosts(settings: &Ledger, cluster: &Cluster) -> Vec<Vec<Host>> {
     if sites.is_empty() {
         sites.push(None);
     }
-    sites.into_iter().map(|site| cluster.hosts_of(&Party::Clients(site))).collect()
+    sites.into_iter().map(|site| cluster.group(cluster.hosts_of(&Party::Clients(site)))).collect()
 }
 
-fn target(to: &str, scenario: &Scenario, hosts: &[Host]) -> Target {
+fn target(to: &str, scenario: &Scenario, cluster: &Cluster, clients: &Party) -> Target {
     let nodes = scenario.nodes();
     let is_standby = |host: &Host| nodes.iter().any(|node| node.name == host.node && node.role == Role::Standby);
+    let hosts = cluster.hosts_of(clients);
     match to {
-        "@primary" => Target::Writable(hosts.to_vec()),
-        "@standbys" => Target::Nodes(hosts.iter().filter(|host| is_standby(host)).cloned().collect()),
-        node => Target::Nodes(hosts.iter().filter(|host| host.node == node).cloned().collect()),
+        "@primary" => Target::Writable(cluster.group(hosts)),
+        "@standbys" => Target::Nodes(cluster.group(hosts).into_iter().filter(is_standby).collect()),
+        node => Target::Nodes(hosts.into_iter().filter(|host| host.node == node).collect()),
     }
 }

@@ -6,6 +6,7 @@ use super::templates::Need;
 use super::trial::Ended;
 use crate::cluster::Cluster;
 use crate::cluster::node::NodeSpec;
+use crate::cluster::template::Template;
 use crate::driver::Make;
 use crate::driver::start::whole;
 use crate::plan;
@@ -37,12 +38,13 @@ impl Lab {
                 () = asked.wait() => return Err(interrupted("while servers were connected to")),
             }
         } else {
-            let need = specs.first().map(|spec| Need::of(scenario, &spec.make)).transpose();
-            let need = need.map_err(|error| (Status::Failed, whole(error.as_ref())))?;
-            let template = need.and_then(|need| self.templates.get(&need));
-            let template = template.ok_or_else(|| interrupted("before its template was made"))?;
+            let mut templates: Vec<&Template> = Vec::new();
+            for spec in specs {
+                let need = Need::of(scenario, &spec.make).map_err(|error| (Status::Failed, whole(error.as_ref())))?;
+                templates.push(self.templates.get(&need).ok_or_else(|| interrupted("before its template was made"))?);
+            }
             tokio::select! {
-                cluster = Cluster::up(&self.place, &position, template, specs, &ways) => cluster,
+                cluster = Cluster::up(&self.place, &position, &templates, specs, &ways) => cluster,
                 // What stands half built is undone from the inventory at the end of the run.
                 () = asked.wait() => return Err(interrupted("while servers started")),
             }

@@ -64,7 +64,7 @@ pub struct Need {
 }
 
 impl Need {
-    /// What a scenario needs; `check` has seen to it that its loads agree on a scale, and its nodes on a version.
+    /// What those nodes of a scenario need that `make` makes; `check` has seen to it that its loads agree on a scale.
     pub fn of(scenario: &Scenario, make: &Make) -> anyhow::Result<Need> {
         let key = |(name, data): (&String, &Data)| {
             let source = data.source().with_context(|| format!("the data set `{name}`"))?;
@@ -189,23 +189,25 @@ impl Templates {
 }
 
 impl Lab {
-    /// Makes the template that a scenario needs ready, unless it is.
+    /// Makes the templates that a scenario needs ready, one for each make of its nodes, unless they are.
     pub(super) async fn template(&mut self, scenario: &Scenario, stop: &Stop) -> anyhow::Result<()> {
         if scenario.is_external() {
             return Ok(());
         }
-        let make = self.makes.of_all(scenario)?.clone();
-        let need = Need::of(scenario, &make)?;
-        if self.templates.ready.contains_key(&need) {
-            return Ok(());
+        for node in scenario.nodes() {
+            let make = self.makes.of(&node)?.clone();
+            let need = Need::of(scenario, &make)?;
+            if self.templates.ready.contains_key(&need) {
+                continue;
+            }
+            let mut stop = stop.clone();
+            let template = tokio::select! {
+                template = self.make_template(scenario, &need, &make) => template?,
+                () = stop.wait() => return Ok(()),
+            };
+            self.progress.say(&in_words(&need.label(), &template));
+            self.templates.ready.insert(need, template);
         }
-        let mut stop = stop.clone();
-        let template = tokio::select! {
-            template = self.make_template(scenario, &need, &make) => template?,
-            () = stop.wait() => return Ok(()),
-        };
-        self.progress.say(&in_words(&need.label(), &template));
-        self.templates.ready.insert(need, template);
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 //! One trial: up, phases, verdict, down. Whatever happens in between, down is reached.
 
-use super::Lab;
 use super::events::Gathering;
 use super::parts::{self, Parts, Start};
 use super::progress::Progress;
 use super::signals::Stop;
 use super::steps::Steps;
 use super::timeline::moments;
+use super::{Lab, logical};
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
 use crate::driver::start::whole;
@@ -83,6 +83,19 @@ impl Ended {
         match &mut self.reason {
             None => self.reason = Some(reason),
             Some(before) => *before = format!("{before}; {reason}"),
+        }
+    }
+
+    /// What the parts ended with.
+    fn take_in(&mut self, parts: parts::Ended) {
+        self.values.extend(parts.values);
+        self.clones = parts.clones;
+        (self.absent, self.episodes) = (parts.absent, parts.episodes);
+        for failure in parts.failures {
+            self.otherwise(Status::Failed, failure);
+        }
+        for problem in parts.problems {
+            self.otherwise(Status::Invalid, problem);
         }
     }
 
@@ -249,9 +262,16 @@ impl Lab {
             Ok(settings) => ended.settings = Some(settings),
             Err(error) => ended.otherwise(Status::Invalid, format!("settings could not be read: {error}")),
         }
-        if let Err((status, reason)) = self.tables(&cluster, &scenario, stop).await {
-            ended.otherwise(status, reason);
-            return self.down(&cluster, ended).await;
+        let tables = match self.tables(&cluster, &scenario, stop).await {
+            Ok(()) => self.replicate(&cluster, &scenario, stop).await,
+            Err(ended) => Err(ended),
+        };
+        match tables {
+            Ok(made) => ended.values.extend(logical::values(&made)),
+            Err((status, reason)) => {
+                ended.otherwise(status, reason);
+                return self.down(&cluster, ended).await;
+            }
         }
         match self.benches(&measuring, &cluster, trial) {
             Ok(benches) => measuring.clones = benches,
@@ -262,14 +282,7 @@ impl Lab {
         }
         // In a task of its own, so that a panic is a value and the servers are still taken down.
         match tokio::spawn(measuring.run(cluster.clone(), stop.clone())).await {
-            Ok(Ok(Phases::Whole(parts))) => {
-                ended.values.extend(parts.values);
-                ended.clones = parts.clones;
-                (ended.absent, ended.episodes) = (parts.absent, parts.episodes);
-                for problem in parts.problems {
-                    ended.otherwise(Status::Invalid, problem);
-                }
-            }
+            Ok(Ok(Phases::Whole(parts))) => ended.take_in(parts),
             Ok(Ok(Phases::Interrupted(problems))) => {
                 ended.otherwise(Status::Interrupted, "interrupted".into());
                 for problem in problems {
@@ -356,9 +369,9 @@ impl Measuring {
             parts.fault(t0);
         }
         // In this order, so that an outage that only the undoing ends is not measured as one that ended.
-        let halted = parts.halt(self.steady_from(&starts)).await;
+        let halted = parts.halt(&self.scenario, self.steady_from(&starts)).await;
         let not_run = steps.finish().await;
-        let mut ended = halted.finish(&self.progress).await;
+        let mut ended = halted.finish(&self.progress, logical::event(self.clock, &self.events)).await;
         ended.problems.extend(not_run);
         while let Ok(done) = loaded.try_recv() {
             ended.values.extend(done.values());
@@ -435,8 +448,8 @@ impl Measuring {
     /// What was loaded from files, which change daily, and what the loader has to say.
     fn say_loaded(&self, done: &load::Done) {
         for file in done.loaded.tables.iter().filter_map(|table| table.file.as_ref()) {
-            let (path, bytes, sha256) = (file.path.display(), file.bytes, &file.sha256);
-            self.say("etl.file", format!("{}: {path}, {bytes} bytes, SHA-256 {sha256}", done.name));
+            let (path, bytes, blake3) = (file.path.display(), file.bytes, &file.blake3);
+            self.say("etl.file", format!("{}: {path}, {bytes} bytes, BLAKE3 {blake3}", done.name));
         }
         for note in &done.loaded.notes {
             self.say("etl.note", format!("{}: {note}", done.name));

@@ -14,6 +14,7 @@ mod axes;
 mod check;
 pub mod data;
 pub mod error;
+mod logical;
 mod near;
 mod path;
 pub mod read;
@@ -29,6 +30,7 @@ use crate::base::{
     Name,
     units::{Size, Time},
 };
+use crate::cluster::logical::{Publication, Subscription};
 use crate::disk::OwnDisk;
 use crate::driver::Driver;
 use crate::fault::Fault;
@@ -74,6 +76,12 @@ pub struct Scenario {
     pub driver: Driver,
     /// The servers.
     pub node: IndexMap<Name, Node>,
+    /// What can be subscribed to.
+    #[serde(default)]
+    pub publication: IndexMap<Name, Publication>,
+    /// Who subscribes to it.
+    #[serde(default)]
+    pub subscription: IndexMap<Name, Subscription>,
     /// Ways that are slow.
     #[serde(default)]
     pub link: IndexMap<Name, Link>,
@@ -194,6 +202,8 @@ pub enum Role {
     Primary,
     /// Replays another server's WAL.
     Standby,
+    /// Applies the changes that it subscribes to; it has a WAL of its own and accepts writes.
+    Subscriber,
 }
 
 /// `[postgres]`.

@@ -40,7 +40,7 @@ const MANAGER: Tagged =
 const MIX: Tagged = Tagged {
     key: "mix",
     kinds: "`tpcb`, `simple_update`, `select_only`, `imdb_point`, `imdb_title`, `imdb_person`, `imdb_best`, `imdb_prefix`, \
-            `imdb_queries`, `weighted`",
+            `imdb_queries`, `weighted`, `books`",
     example: "mix = { kind = \"tpcb\", scale = 10 }",
 };
 /// Its key is the data set's name.
@@ -54,8 +54,11 @@ const VALUES: Tagged = Tagged {
     kinds: "`sequence`, `uniform`, `zipf`, `gaussian`, `choice`, `text`",
     example: "values = { kind = \"uniform\", min = 1, max = 100 }",
 };
-const PROFILE: Tagged =
-    Tagged { key: "profile", kinds: "`closed`, `open`", example: "profile = { kind = \"open\", rate = 500 }" };
+const PROFILE: Tagged = Tagged {
+    key: "profile",
+    kinds: "`closed`, `open`, `pulse`, `cycle`",
+    example: "profile = { kind = \"open\", rate = 500 }",
+};
 const MODE: Tagged =
     Tagged { key: "mode", kinds: "`recovery`, `resetwal`, `precooked`", example: "mode = { kind = \"recovery\" }" };
 const SINK: Tagged = Tagged {
@@ -66,7 +69,7 @@ const SINK: Tagged = Tagged {
 const ACT: Tagged = Tagged {
     key: "act",
     kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
-            `stall`, `fill_disk`, `slow_disk`, `load`",
+            `stall`, `fill_disk`, `slow_disk`, `load`, `disable_subscription`, `drop_slot`, `apply_conflict`",
     example: "act = { kind = \"kill\", of = \"@primary\" }",
 };
 
@@ -83,6 +86,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("profile", PROFILE.example),
     ("rate", "rate = 500"),
     ("of", "of = \"@primary\""),
+    ("on", "on = \"a\""),
+    ("to", "to = \"b\""),
+    ("publications", "publications = [\"books\"]"),
     ("mode", "mode = \"fast\""),
     ("size", "size = \"1GB\""),
     ("from", "from = \"DIR\""),

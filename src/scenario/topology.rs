@@ -86,9 +86,11 @@ impl Scenario {
                 site: node.site.clone(),
                 slot: node.slot,
                 priority: node.priority,
-                settings: settings
-                    .map(|(setting, value)| (setting.to_lowercase(), value.to_string().replace(ALL_NODES, &all)))
-                    .collect(),
+                settings: self.with_logical(
+                    self.head(node),
+                    settings
+                        .map(|(setting, value)| (setting.to_lowercase(), value.to_string().replace(ALL_NODES, &all))),
+                ),
                 dir: node.dir.clone(),
                 driver: node.driver.clone().unwrap_or_else(|| self.driver.clone()),
                 version: node.version.or(self.postgres.version),
@@ -113,6 +115,11 @@ impl Scenario {
     pub fn scale(&self) -> Option<u32> {
         let of_clones = self.clone.values().filter_map(|campaign| campaign.load.as_ref()?.mix.scale());
         self.load.values().filter_map(|load| load.mix.scale()).chain(of_clones).max()
+    }
+
+    /// How many books its loads want; absent when they are about other things.
+    pub fn books(&self) -> Option<u32> {
+        self.load.values().filter_map(|load| load.mix.books()).max()
     }
 
     /// The step from which outages are measured: the one marked so, or the only one there is.

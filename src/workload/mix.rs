@@ -1,4 +1,5 @@
-//! Which transactions a load is made of: pgbench's three built-in ones, and reads of IMDb's tables, alone or weighted.
+//! Which transactions a load is made of: pgbench's three built-in ones, reads of IMDb's tables, alone or weighted, and those on
+//! books.
 
 use super::queries;
 use indexmap::IndexMap;
@@ -28,6 +29,23 @@ pub enum Mix {
     ImdbQueries(OnImdb),
     /// Several transactions, each with a weight.
     Weighted(Weighted),
+    /// Inserts of books, and reads by key.
+    Books(Books),
+}
+
+/// Books of several topics, which row filters tell apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Books {
+    /// Books that are there at the start, which are the ones that are read.
+    #[serde(default = "thousand")]
+    pub books: u32,
+    /// Weight of inserting one.
+    #[serde(default = "one")]
+    pub inserts: u32,
+    /// Weight of reading one by its key.
+    #[serde(default)]
+    pub reads: u32,
 }
 
 /// A single transaction on pgbench's tables.
@@ -59,6 +77,10 @@ fn one() -> u32 {
     1
 }
 
+fn thousand() -> u32 {
+    1000
+}
+
 /// A transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,6 +104,12 @@ pub enum Transaction {
     /// One of the analytical joins, by its place among them.
     #[serde(skip)]
     ImdbQuery(usize),
+    /// A new book.
+    #[serde(skip)]
+    InsertBook,
+    /// A book by its key.
+    #[serde(skip)]
+    ReadBook,
 }
 
 impl Transaction {
@@ -97,17 +125,34 @@ impl Transaction {
             Transaction::ImdbBest => "imdb_best",
             Transaction::ImdbPrefix => "imdb_prefix",
             Transaction::ImdbQuery(n) => queries::ALL[n].name,
+            Transaction::InsertBook => "insert_book",
+            Transaction::ReadBook => "read_book",
         }
     }
 
     /// Whether it writes.
     pub fn writes(self) -> bool {
-        matches!(self, Transaction::Tpcb | Transaction::SimpleUpdate)
+        !self.tables().is_empty()
     }
 
-    /// Whether it is on pgbench's tables; else it is on IMDb's.
+    /// The tables that it writes.
+    pub fn tables(self) -> &'static [&'static str] {
+        match self {
+            Transaction::Tpcb => &["pgbench_accounts", "pgbench_tellers", "pgbench_branches", "pgbench_history"],
+            Transaction::SimpleUpdate => &["pgbench_accounts", "pgbench_history"],
+            Transaction::InsertBook => &["books"],
+            _ => &[],
+        }
+    }
+
+    /// Whether it is on pgbench's tables.
     pub fn is_pgbenchs(self) -> bool {
         matches!(self, Transaction::Tpcb | Transaction::SimpleUpdate | Transaction::SelectOnly)
+    }
+
+    /// Whether it is on books.
+    pub fn is_of_books(self) -> bool {
+        matches!(self, Transaction::InsertBook | Transaction::ReadBook)
     }
 }
 
@@ -123,7 +168,24 @@ impl Mix {
 
     /// Whether it needs IMDb's tables.
     pub fn needs_imdb(&self) -> bool {
-        self.transactions().iter().any(|(what, _)| !what.is_pgbenchs())
+        self.transactions().iter().any(|(what, _)| !what.is_pgbenchs() && !what.is_of_books())
+    }
+
+    /// How many books it needs, if it is about books.
+    pub fn books(&self) -> Option<u32> {
+        match self {
+            Mix::Books(books) => Some(books.books),
+            _ => None,
+        }
+    }
+
+    /// The tables that it writes.
+    pub fn writes(&self) -> Vec<&'static str> {
+        let of_weight = self.transactions().into_iter().filter(|(_, weight)| *weight > 0);
+        let mut tables: Vec<&'static str> = of_weight.flat_map(|(what, _)| what.tables()).copied().collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables
     }
 
     /// Whether its transactions come in turn, and not by chance.
@@ -145,6 +207,10 @@ impl Mix {
             Mix::ImdbPrefix(_) => one(Transaction::ImdbPrefix),
             Mix::ImdbQueries(_) => (0..queries::ALL.len()).map(|n| (Transaction::ImdbQuery(n), 1)).collect(),
             Mix::Weighted(several) => several.of.iter().map(|(what, weight)| (*what, *weight)).collect(),
+            Mix::Books(books) => {
+                let both = [(Transaction::InsertBook, books.inserts), (Transaction::ReadBook, books.reads)];
+                both.into_iter().filter(|(_, weight)| *weight > 0).collect()
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ mod pacer;
 mod pool;
 pub mod profile;
 pub mod queries;
+pub mod rate;
 mod running;
 mod schedule;
 pub mod space;

@@ -149,14 +149,15 @@ impl Pacer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::{Arrivals, Open};
+    use super::super::profile::Arrivals;
+    use super::super::rate::Rate;
     use super::*;
     use crate::base::clock::Clock;
     use std::sync::Arc;
     use std::time::Duration;
 
     fn schedule(rate: f64) -> Schedule {
-        Schedule::new(&Open { rate, arrivals: Arrivals::Constant }, 0, 1, 0)
+        Schedule::new((Rate::Steady(rate), Arrivals::Constant), 0, 1, 0)
     }
 
     #[tokio::test]

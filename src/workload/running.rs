@@ -235,7 +235,7 @@ fn route(
         Target::Nodes(hosts) => To::Nodes(hosts.clone()),
     };
     // A mix without pgbench's transactions draws none of its numbers.
-    let space = Space { scale: load.mix.scale().unwrap_or(1), imdb };
+    let space = Space { scale: load.mix.scale().unwrap_or(1), books: load.mix.books().unwrap_or_default(), imdb };
     let route = Arc::new(Route { to, login: setup.login.clone(), transactions: transactions.to_vec(), space });
     let pool = load.pool.map(|size| Shared::new(&route, size)).transpose().map_err(LoadError::Build)?;
     Ok((route, pool))

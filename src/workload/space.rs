@@ -18,6 +18,8 @@ const PREFIX: usize = 4;
 pub(super) struct Space {
     /// pgbench's scale.
     pub(super) scale: u32,
+    /// Books that are there at the start, with the keys from 1 on.
+    pub(super) books: u32,
     /// IMDb's keys.
     pub(super) imdb: Option<Arc<Imdb>>,
 }

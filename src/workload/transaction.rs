@@ -5,6 +5,7 @@ use super::imdb;
 use super::mix::Transaction;
 use super::queries::{self, Answer};
 use super::space::{ImdbDraw, Space};
+use crate::pg::books::INSERT;
 use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 use crate::pg::wire::{Param, Statement, Wire, WireError};
 use rand::{Rng, RngExt};
@@ -28,6 +29,9 @@ pub(super) enum Variable {
     /// A genre, and a year in which it occurs.
     Genre,
     Year,
+    /// A book that is there, and the number of which a new one is made.
+    Book,
+    Number,
 }
 
 /// One statement, with the variables that are its parameters in order.
@@ -57,6 +61,10 @@ const INSERT_HISTORY: Step = Step {
     of: &[Variable::Tid, Variable::Bid, Variable::Aid, Variable::Delta],
 };
 
+/// The rest of a book follows from its number; see [`INSERT`].
+const INSERT_BOOK: Step = Step { sql: INSERT, of: &[Variable::Number] };
+const READ_BOOK: Step = Step { sql: "SELECT sku, title, topic FROM books WHERE id = $1", of: &[Variable::Book] };
+
 impl Transaction {
     /// Its statements in order.
     pub(super) fn steps(self) -> &'static [Step] {
@@ -72,6 +80,8 @@ impl Transaction {
             Transaction::ImdbBest => &[imdb::BEST],
             Transaction::ImdbPrefix => &[imdb::PREFIX],
             Transaction::ImdbQuery(n) => slice::from_ref(&queries::ALL[n].step),
+            Transaction::InsertBook => &[INSERT_BOOK],
+            Transaction::ReadBook => &[READ_BOOK],
         }
     }
 }
@@ -83,6 +93,9 @@ pub(super) enum Draw<'s> {
     Pgbench(Pgbench),
     /// On IMDb's.
     Imdb(ImdbDraw<'s>),
+    /// On books.
+    Book(i64),
+    NewBook(i32),
     /// None.
     Nothing,
 }
@@ -124,6 +137,8 @@ impl<'s> Draw<'s> {
             (Transaction::Tpcb | Transaction::SimpleUpdate | Transaction::SelectOnly, _) => {
                 Draw::Pgbench(Pgbench::new(rng, space.scale))
             }
+            (Transaction::ReadBook, _) => Draw::Book(rng.random_range(1..=i64::from(space.books.max(1)))),
+            (Transaction::InsertBook, _) => Draw::NewBook(rng.random_range(0..=i32::MAX)),
             (Transaction::ImdbQuery(_), _) | (_, None) => Draw::Nothing,
             (_, Some(imdb)) => Draw::Imdb(imdb.draw(rng)),
         }
@@ -146,6 +161,8 @@ impl<'s> Draw<'s> {
             (Draw::Imdb(draw), Variable::Beyond) => Param::Text(&draw.beginning.1),
             (Draw::Imdb(draw), Variable::Genre) => Param::Text(&draw.genre.0),
             (Draw::Imdb(draw), Variable::Year) => Param::Int4(draw.genre.1),
+            (Draw::Book(book), Variable::Book) => Param::Int8(*book),
+            (Draw::NewBook(number), Variable::Number) => Param::Int4(*number),
             _ => Param::Int4(0),
         }
     }
@@ -155,7 +172,10 @@ impl<'s> Draw<'s> {
 pub(super) fn types(step: &Step, scale: u32) -> Vec<Type> {
     let of = |variable: &Variable| match variable {
         Variable::Aid if scale >= BIGINT_SCALE => Type::INT8,
-        Variable::Aid | Variable::Bid | Variable::Tid | Variable::Delta | Variable::Year => Type::INT4,
+        Variable::Book => Type::INT8,
+        Variable::Aid | Variable::Bid | Variable::Tid | Variable::Delta | Variable::Year | Variable::Number => {
+            Type::INT4
+        }
         Variable::Title | Variable::Person | Variable::From | Variable::Beyond | Variable::Genre => Type::TEXT,
     };
     step.of.iter().map(of).collect()

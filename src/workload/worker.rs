@@ -6,7 +6,6 @@ use super::connection::{CONNECT, Own, Route};
 use super::desk::{Counters, Desk};
 use super::pacer::Pacer;
 use super::pool::{Pooled, Shared};
-use super::profile::Profile;
 use super::schedule::Schedule;
 use super::transaction::Chooser;
 use super::{Load, LoadError};
@@ -142,7 +141,7 @@ impl Plan {
 
     /// All that can fail before the load begins.
     async fn prepare(&self) -> Result<(Vec<(u32, Line)>, Option<Timer>), LoadError> {
-        let timer = matches!(self.load.profile, Profile::Open(_)).then(Timer::register).transpose();
+        let timer = self.load.profile.open().map(|_| Timer::register()).transpose();
         Ok((self.connect().await?, timer.map_err(LoadError::Thread)?))
     }
 
@@ -168,7 +167,7 @@ impl Plan {
     }
 
     fn pacer(&self, timer: Timer, start: Instant) -> Option<Rc<Pacer>> {
-        let Profile::Open(open) = &self.load.profile else { return None };
+        let open = self.load.profile.open()?;
         let seed = self.seed.wrapping_add(u64::from(self.thread));
         let schedule = Schedule::new(open, self.thread, self.threads, seed);
         Some(Rc::new(Pacer::new(schedule, timer, start)))

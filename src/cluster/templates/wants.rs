@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 /// Version of how templates are made: to be raised whenever the same wants would give other bytes (a table of a probe, a
 /// setting of the filling server), so that what an earlier program kept is not taken for what this one would make.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Digits of the key in a template's name: enough that no two of a store are alike by accident, and what stands in the
 /// state file is compared anyway.

@@ -46,10 +46,10 @@ pub const LEDGER: Measurement = Measurement {
     about: "outcomes of the ledger's writes",
 };
 
-/// Commit-to-visible lag on the standby that is the node, as bounds, of the writes seen since the last point.
+/// Commit-to-visible lag on the standby or subscriber that is the node, by the way that writes take to it, as bounds, of the writes seen since the last point.
 pub const LAG_VISIBLE: Measurement = Measurement {
     name: "lag_visible",
-    tags: &["source"],
+    tags: &["source", "target"],
     fields: &[
         f("waiting", Gauge, "count"),
         f("seen", Gauge, "count"),
@@ -57,6 +57,25 @@ pub const LAG_VISIBLE: Measurement = Measurement {
         f("upper_max", Real, "s"),
     ],
     about: "writes on `source` that are not yet visible, and the largest bounds of those that became so",
+};
+
+/// Lag of one stream as the servers tell it.
+pub const LAG: Measurement = Measurement {
+    name: "lag",
+    tags: &["stream"],
+    fields: &[
+        f("connected", Gauge, "count"),
+        f("distance_bytes", Gauge, "bytes"),
+        f("retained_bytes", Gauge, "bytes"),
+        f("write_lag", Real, "s"),
+        f("flush_lag", Real, "s"),
+        f("replay_lag", Real, "s"),
+        f("heartbeat_seconds", Real, "s"),
+        f("last_replayed_seconds", Real, "s"),
+        f("wal_status", Text, ""),
+    ],
+    about: "the lag of a standby or a subscription in four ways, whether somebody sends to it (1 or 0), and the WAL \
+            that its slot keeps",
 };
 
 /// One thin clone, at the instant of its request: how long each part of its life took, and what it is worth.

@@ -136,6 +136,7 @@ pub const MEASUREMENTS: &[Measurement] = &[
     LOAD_OPS,
     LEDGER,
     LAG_VISIBLE,
+    LAG,
     CLONE,
     EVENT,
 ];

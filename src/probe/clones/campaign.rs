@@ -273,7 +273,7 @@ impl Rounds {
         let cluster = &self.bench.cluster;
         let name = match self.campaign.of.as_str() {
             "@primary" => {
-                let finder = Finder::new(cluster.hosts(), cluster.login("pgbench-rs clone"), FIND);
+                let finder = Finder::new(cluster.group(cluster.hosts()), cluster.login("pgbench-rs clone"), FIND);
                 let found = timeout(FIND, finder.writable()).await;
                 found.map_err(|_| format!("no server accepted writes within {FIND:?}"))?.node.clone()
             }

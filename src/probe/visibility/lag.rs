@@ -51,6 +51,10 @@ struct Lag {
 #[derive(Debug)]
 pub(super) struct Target {
     node: String,
+    /// What it is called in subjects: the node, and of a subscription also that.
+    label: String,
+    /// Its role as the server says.
+    role: &'static str,
     /// It was in recovery when last asked; a primary is no target.
     standby: bool,
     following: VecDeque<Write>,
@@ -62,13 +66,25 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn new(node: impl Into<String>) -> Target {
+        let node = node.into();
         Target {
-            node: node.into(),
+            label: node.clone(),
+            node,
+            role: "standby",
             standby: false,
             following: VecDeque::new(),
             phases: Vec::new(),
             lags: IndexMap::new(),
         }
+    }
+
+    /// A target of a subscription, as which a node never takes writes of its own.
+    pub(super) fn subscribed(node: impl Into<String>, subscription: &str) -> Target {
+        let mut target = Target::new(node);
+        target.label = format!("{}.{subscription}", target.node);
+        target.standby = true;
+        target.role = "primary";
+        target
     }
 
     /// What is sent from now on belongs to the phase called `name`.
@@ -175,7 +191,7 @@ impl Target {
     pub(super) fn values(&self) -> Vec<Value> {
         let mut values = Vec::new();
         for (source, lag) in &self.lags {
-            let of = |value: Value| value.node(&self.node).subject(format!("{source}>{}", self.node));
+            let of = |value: Value| value.node(&self.node).subject(format!("{source}>{}", self.label));
             values.extend(lag.all.values().map(of));
             for (index, bounds) in &lag.phases {
                 let name = &self.phases[*index];
@@ -204,7 +220,7 @@ impl Target {
                 fields.push(("lower_max", Field::Float(lower.as_secs_f64())));
                 fields.push(("upper_max", Field::Float(upper.as_secs_f64())));
             }
-            points.push(point(&self.node, source, fields, elapsed));
+            points.push(point((&self.node, self.role), (source, &self.label), fields, elapsed));
         }
         points
     }
@@ -234,9 +250,14 @@ impl Bounds {
     }
 }
 
-fn point(node: &str, source: &str, fields: Vec<(&'static str, Field)>, elapsed: Duration) -> Point {
-    let tags = vec![("source", source.to_owned())];
-    Point { measurement: "lag_visible", node: node.into(), role: "standby", tags, fields, elapsed }
+fn point(
+    (node, role): (&str, &'static str),
+    (source, label): (&str, &str),
+    fields: Vec<(&'static str, Field)>,
+    elapsed: Duration,
+) -> Point {
+    let tags = vec![("source", source.to_owned()), ("target", label.to_owned())];
+    Point { measurement: "lag_visible", node: node.into(), role, tags, fields, elapsed }
 }
 
 #[cfg(test)]

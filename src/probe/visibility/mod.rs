@@ -1,15 +1,17 @@
-//! Commit-to-visible lag on every standby, as bounds on one clock.
+//! Commit-to-visible lag on every standby and for every subscription, as bounds on one clock.
 //!
 //! A writer sets a marker on whichever server accepts writes; on every other server a poller with a connection of its
 //! own asks for it while a write is not yet seen there. How the bounds follow from that is in `lag`.
+//! For a subscription it is asked for the markers of its publications, which take the same way as all that is published.
 //! A standby that is away stays a target: its writes are late, or unseen. One that was promoted is none any more.
 //!
-//! Summary: `lag.visible.*`, with `a>s1` (from, to) as subject. Points: measurement `lag_visible`, every second.
+//! Summary: `lag.visible.*`, with `a>s1` (from, to) as subject, `a>b.books` for the subscription `books` of `b`. Points: measurement `lag_visible`, every second.
 
 mod lag;
 
 use super::Visibility;
 use super::apart::{Apart, Stop};
+use crate::base::Name;
 use crate::base::clock::Clock;
 use crate::metric::{Points, Value};
 use crate::pg::connect::connect;
@@ -24,7 +26,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_postgres::Client;
 
-/// The table: one row, with the column `marker bigint`.
+/// The table: a marker for each way by which a write can come, `name text`, `marker bigint`, `written_at timestamptz`. The
+/// row without a name is for standbys, to which all rows come; each publication has one of its own.
 pub const TABLE: &str = "pgbench_rs_visibility";
 
 /// Longest time for connecting, and for one poll.
@@ -38,10 +41,21 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long the last writes are waited for at the end.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// Creates the probe's table with its row. To be done before the trial, or in the template.
+/// Creates the probe's table with the row that standbys are asked for. To be done before the trial, or in the template.
 pub async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
-    let create = format!("CREATE TABLE IF NOT EXISTS {TABLE} (marker bigint NOT NULL)");
-    client.batch_execute(&format!("{create}; TRUNCATE {TABLE}; INSERT INTO {TABLE} VALUES (0)")).await
+    let create = format!(
+        "CREATE TABLE IF NOT EXISTS {TABLE} \
+         (name text PRIMARY KEY, marker bigint NOT NULL, written_at timestamptz NOT NULL)"
+    );
+    client
+        .batch_execute(&format!("{create}; TRUNCATE {TABLE}; INSERT INTO {TABLE} VALUES ('', 0, clock_timestamp())"))
+        .await
+}
+
+/// Adds the rows of publications, on a publisher before anybody subscribes.
+pub async fn add(client: &Client, publications: &[Name]) -> Result<(), tokio_postgres::Error> {
+    let insert = format!("INSERT INTO {TABLE} SELECT name, 0, clock_timestamp() FROM unnest($1::text[]) AS name");
+    client.execute(&insert, &[&publications]).await.map(drop)
 }
 
 /// Drops the probe's table, from a server that is not removed with it.
@@ -56,20 +70,30 @@ pub struct Running {
     probing: Apart<Vec<Value>>,
 }
 
+/// A way by which writes reach a subscriber, or a standby of one.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// The server to ask.
+    pub host: Host,
+    /// The subscription.
+    pub subscription: Name,
+    /// The markers that it brings.
+    pub marks: Vec<Name>,
+}
+
 impl Running {
-    /// Starts the writer and a poller for each of `hosts`, on a thread of their own; they connect as they can.
+    /// Starts the writer, which writes on whichever of `hosts` accepts it, and a poller for each of them and of `feeds`,
+    /// on a thread of their own; they connect as they can.
     pub fn start(
         settings: &Visibility,
-        hosts: Vec<Host>,
-        login: Login,
-        clock: Clock,
-        points: Points,
+        (hosts, feeds): (Vec<Host>, Vec<Feed>),
+        (login, clock, points): (Login, Clock, Points),
     ) -> io::Result<Running> {
         let probe = Arc::new(Probe {
             every: settings.every.0,
             poll: settings.poll.0,
             finder: Finder::new(hosts.clone(), login.clone(), ANSWER),
-            targets: hosts.into_iter().map(Watched::new).collect(),
+            targets: hosts.into_iter().map(Watched::new).chain(feeds.into_iter().map(Watched::fed)).collect(),
             login,
             clock,
         });
@@ -102,6 +126,10 @@ struct Probe {
 #[derive(Debug)]
 struct Watched {
     host: Host,
+    /// The markers that are looked for.
+    marks: Vec<Name>,
+    /// It is fed by a subscription.
+    fed: bool,
     target: Mutex<Target>,
     /// There is something to wait for.
     wake: Notify,
@@ -109,7 +137,13 @@ struct Watched {
 
 impl Watched {
     fn new(host: Host) -> Watched {
-        Watched { target: Mutex::new(Target::new(&host.node)), wake: Notify::new(), host }
+        let target = Mutex::new(Target::new(&host.node));
+        Watched { target, wake: Notify::new(), host, marks: vec![String::new()], fed: false }
+    }
+
+    fn fed(feed: Feed) -> Watched {
+        let target = Mutex::new(Target::subscribed(&feed.host.node, &feed.subscription));
+        Watched { target, wake: Notify::new(), host: feed.host, marks: feed.marks, fed: true }
     }
 
     /// A target is consistent after each of its operations, whoever panicked.
@@ -164,8 +198,9 @@ impl Probe {
         start: Duration,
         marker: &mut i64,
     ) -> Result<(), tokio_postgres::Error> {
-        let update = client.prepare(&format!("UPDATE {TABLE} SET marker = $1")).await?;
-        let held: i64 = client.query_one(&format!("SELECT marker FROM {TABLE}"), &[]).await?.try_get(0)?;
+        let update = client.prepare(&format!("UPDATE {TABLE} SET marker = $1, written_at = clock_timestamp()")).await?;
+        let held: i64 =
+            client.query_one(&format!("SELECT marker FROM {TABLE} WHERE name = ''"), &[]).await?.try_get(0)?;
         self.targets.iter().for_each(|watched| watched.target().survived(held));
         *marker = held.max(*marker);
         loop {
@@ -183,7 +218,7 @@ impl Probe {
             let acked = self.clock.elapsed();
             for watched in &self.targets {
                 match written {
-                    Ok(Ok(1)) => watched.target().acked(*marker, acked),
+                    Ok(Ok(1..)) => watched.target().acked(*marker, acked),
                     _ => watched.target().not_acked(*marker),
                 }
             }
@@ -206,13 +241,19 @@ impl Probe {
     }
 
     async fn poll_on(&self, client: &Client, watched: &Watched) -> Result<(), tokio_postgres::Error> {
-        let query = client.prepare(&format!("SELECT pg_is_in_recovery(), marker FROM {TABLE}")).await?;
+        let query = format!(
+            "SELECT pg_is_in_recovery(), CASE WHEN count(*) = cardinality($1::text[]) THEN min(marker) END \
+             FROM {TABLE} WHERE name = ANY ($1::text[])"
+        );
+        let query = client.prepare(&query).await?;
         loop {
             let sent = self.clock.elapsed();
-            let Ok(answer) = timeout(ANSWER, client.query_one(&query, &[])).await else { return Ok(()) };
+            let Ok(answer) = timeout(ANSWER, client.query_one(&query, &[&watched.marks])).await else { return Ok(()) };
             let row = answer?;
             let done = self.clock.elapsed();
-            let (standby, marker) = (row.try_get(0)?, row.try_get(1)?);
+            let standby = watched.fed || row.try_get(0)?;
+            // A marker that is not there shows no write at all.
+            let marker = row.try_get::<_, Option<i64>>(1)?.unwrap_or(i64::MIN);
             let waiting = {
                 let mut target = watched.target();
                 target.polled(standby, marker, sent, done);

@@ -205,6 +205,7 @@ fn fences(scenario: &Scenario) -> bool {
 /// What would have to be added for `metric` to be measured; `None` if it is.
 fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
     let scenario = &variant.scenario;
+    let truth = scenario.probe.truth.is_some() || !scenario.subscription.is_empty();
     let open = |metric: &str| metric.starts_with("generator.late") || metric.starts_with("load.wait");
     let (there, hint) = match metric.split('.').next()? {
         "ledger" if metric == "ledger.lost_after_fence" => (
@@ -233,6 +234,14 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
             (!scenario.loaded_by_steps().is_empty(), "add a step with `act = { kind = \"load\", data = \"NAME\" }`")
         }
         "clone" => (!scenario.clone.is_empty(), "add a `[clone.NAME]`"),
+        "logical" => (!scenario.subscription.is_empty(), "add a `[subscription.NAME]`"),
+        "lag" if metric == "lag.drained" => (truth, "add `[probe.truth]`"),
+        "truth" => (truth, "add `[probe.truth]`"),
+        "lag" if metric.starts_with("lag.heartbeat") => (
+            scenario.probe.lag.is_some() && scenario.probe.visibility.is_some(),
+            "add `[probe.lag]`, and `[probe.visibility]`, whose markers are the heartbeat",
+        ),
+        "lag" if !metric.starts_with("lag.visible") => (scenario.probe.lag.is_some(), "add `[probe.lag]`"),
         "lag" => (scenario.probe.visibility.is_some(), "add `[probe.visibility]`"),
         "load" if metric.starts_with("load.pool_wait") => {
             (scenario.load.values().any(|load| load.pool.is_some()), "give a load a `pool`")
@@ -242,7 +251,7 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
             "add a load with `mix = { kind = \"imdb_queries\" }`",
         ),
         "load" | "generator" if open(metric) => (
-            scenario.load.values().any(|load| matches!(load.profile, crate::workload::Profile::Open(_))),
+            scenario.load.values().any(|load| load.profile.open().is_some()),
             "only an open loop has due instants: `profile = { kind = \"open\", rate = … }`",
         ),
         "load" if metric == "load.recovered" => {

@@ -9,7 +9,6 @@ use crate::probe::clones::Campaign;
 use crate::scenario::near::did_you_mean;
 use crate::scenario::topology::NodePlan;
 use crate::scenario::{Role, Scenario};
-use crate::workload::Profile;
 
 pub(super) fn clones(scenario: &Scenario, findings: &mut Findings) {
     for (name, campaign) in &scenario.clone {
@@ -118,13 +117,7 @@ fn load(scenario: &Scenario, name: &str, campaign: &Campaign, findings: &mut Fin
     if load.clients == 0 {
         findings.value(&at("clients"), "a load has at least one client", "write 1 or more");
     }
-    if let Profile::Open(open) = &load.profile
-        && !(open.rate.is_finite() && open.rate > 0.0)
-    {
-        let message = format!("{} is no rate", open.rate);
-        let path = [&at("profile")[..], &["rate"]].concat();
-        findings.value(&path, message, "transactions per second, above 0");
-    }
+    super::traffic::profile(&["clone", name, "load"], &load.profile, findings);
     if campaign.lasts.is_zero() {
         let message = "clones end as soon as they were checked, and there is no time for a load";
         findings.key(&["clone", name, "load"], message, "say with `lasts` how long they live");
@@ -140,6 +133,9 @@ fn load(scenario: &Scenario, name: &str, campaign: &Campaign, findings: &mut Fin
         let message = format!("the source has pgbench's tables in scale {scale}");
         let path = [&at("mix")[..], &["scale"]].concat();
         findings.value(&path, message, "a clone has the same; give it that scale");
+    }
+    if load.mix.books().is_some() {
+        findings.value(&at("mix"), "a clone has no load on books", "give it one on pgbench's tables");
     }
 }
 

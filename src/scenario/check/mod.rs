@@ -6,6 +6,7 @@ mod clones;
 mod data;
 mod drivers;
 mod externals;
+mod logical;
 mod nodes;
 mod phases;
 mod remote;
@@ -88,6 +89,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
         versions::versions(scenario, &mut findings);
         settings::settings(scenario, &mut findings);
     }
+    if whole(&["node", "driver", "postgres", "publication", "subscription", "load"]) {
+        logical::logical(scenario, &mut findings);
+    }
     if whole(&["data", "phase", "node", "driver"]) {
         data::data(scenario, &mut findings);
         data::steps(scenario, &mut findings);
@@ -101,8 +105,9 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     if whole(&["load", "node"]) {
         traffic::targets(scenario, &mut findings);
     }
-    if whole(&["probe", "node"]) {
+    if whole(&["probe", "node", "subscription"]) {
         traffic::probes(scenario, &mut findings);
+        traffic::streams(scenario, &mut findings);
     }
     if whole(&["load", "probe", "node", "postgres", "manager"]) {
         sessions::sessions(scenario, &mut findings);
@@ -116,7 +121,7 @@ pub(super) fn variant(scenario: &Scenario, damaged: &BTreeSet<String>) -> Vec<Fi
     if whole(&["phase"]) {
         phases::phases(scenario, &mut findings);
     }
-    if whole(&["phase", "node", "driver", "load", "probe", "manager"]) {
+    if whole(&["phase", "node", "driver", "load", "probe", "manager", "subscription", "publication"]) {
         phases::faults(scenario, &mut findings);
     }
     if whole(&["clone", "phase", "node", "driver", "load"]) {

@@ -18,6 +18,11 @@ pub(super) fn nodes(scenario: &Scenario, findings: &mut Findings) {
             (Role::Primary, Some(_)) => {
                 findings.key(&path, format!("`{entry}` is a primary and follows nobody"), "leave out `follows`")
             }
+            (Role::Subscriber, Some(_)) => findings.key(
+                &path,
+                format!("`{entry}` is a subscriber and follows nobody"),
+                "leave out `follows`, and let a `[subscription.NAME]` lead to it",
+            ),
             (Role::Standby, None) => findings.key(
                 &["node", entry],
                 format!("the standby `{entry}` follows nobody"),
@@ -72,7 +77,7 @@ fn primaries(scenario: &Scenario, nodes: &[NodePlan], findings: &mut Findings) {
         findings.value(
             &["node", second, "role"],
             format!("`{second}` is a second primary, beside `{}`", entries[0]),
-            "there is exactly one; make it a standby that follows",
+            "there is exactly one; make it a standby that follows, or a subscriber",
         );
     }
 }

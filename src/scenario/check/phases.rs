@@ -4,7 +4,7 @@ use super::traffic::{positive, target};
 use super::{Findings, Part, drivers, externals, ways};
 use crate::fault::{Fault, FreezeWhat};
 use crate::manager::Manager;
-use crate::scenario::near::near;
+use crate::scenario::near::{list, near};
 use crate::scenario::{Phase, Role, Scenario, Step};
 
 pub(super) fn phases(scenario: &Scenario, findings: &mut Findings) {
@@ -115,6 +115,9 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
                         drivers::disk(scenario, &path, &step.act, to, findings);
                     }
                 }
+                Fault::DisableSubscription(_) | Fault::DropSlot(_) | Fault::ApplyConflict(_) => {
+                    subscription(scenario, &of(&path), step.act.subscription().unwrap_or_default(), findings);
+                }
                 Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => {
                     ways::fault(scenario, &path, &step.act, findings);
                 }
@@ -124,6 +127,21 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
                 switchover(scenario, &path, step, findings);
             }
         }
+    }
+}
+
+/// Whether a subscription is there.
+fn subscription(scenario: &Scenario, path: &[&str], name: &str, findings: &mut Findings) {
+    let all = scenario.subscriptions();
+    if !all.iter().any(|one| one.name == name) {
+        let hint = match all.is_empty() {
+            true => "add `[subscription.NAME]`".to_owned(),
+            false => match near(name, all.iter().map(|one| one.name.as_str())) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the subscriptions are {}", list(all.iter().map(|one| one.name.as_str()))),
+            },
+        };
+        findings.value(path, format!("there is no subscription `{name}`"), hint);
     }
 }
 

@@ -52,17 +52,61 @@ fn one_load(name: &str, load: &Load, findings: &mut Findings) {
         let hint = "leave out `pool`: each client then has a connection of its own";
         findings.key(&["load", name, "pool"], "answers that come through a pool are not checked", hint);
     }
-    if let Profile::Open(open) = &load.profile
-        && !(open.rate.is_finite() && open.rate > 0.0)
+    profile(&["load", name], &load.profile, findings);
+    if let Mix::Books(books) = &load.mix
+        && (books.inserts, books.reads) == (0, 0)
     {
-        let message = format!("{} is no rate", open.rate);
-        findings.value(&["load", name, "profile", "rate"], message, "transactions per second, above 0");
+        findings.value(&["load", name, "mix"], "no transaction has a weight", "such as `inserts = 1, reads = 4`");
+    }
+    if load.mix.books() == Some(0) {
+        findings.value(&["load", name, "mix", "books"], "there is no book to read", "write 1 or more");
     }
     if let Mix::Weighted(several) = &load.mix
         && several.of.values().all(|weight| *weight == 0)
     {
         let message = "no transaction has a weight";
         findings.value(&["load", name, "mix", "of"], message, "such as `of = { tpcb = 1, select_only = 9 }`");
+    }
+}
+
+/// The profile of the load that stands at `load`.
+pub(super) fn profile(load: &[&str], profile: &Profile, findings: &mut Findings) {
+    let at = |key: &'static str| [load, &["profile", key]].concat();
+    let mut rate = |key: &'static str, rate: f64| {
+        if !(rate.is_finite() && rate > 0.0) {
+            findings.value(&at(key), format!("{rate} is no rate"), "transactions per second, above 0");
+        }
+    };
+    match profile {
+        Profile::Closed(_) => {}
+        Profile::Open(open) => rate("rate", open.rate),
+        Profile::Pulse(pulse) => {
+            rate("peak", pulse.peak);
+            if !(pulse.hum.is_finite() && pulse.hum >= 0.0) {
+                let message = format!("{} is no rate", pulse.hum);
+                findings.value(&at("hum"), message, "transactions per second, or 0 for silence between bursts");
+            }
+            positive(&at("lasts"), pulse.lasts, findings);
+            if pulse.lasts > pulse.every {
+                let message = format!("a burst of {} every {}", pulse.lasts, pulse.every);
+                findings.value(&at("lasts"), message, "a burst ends before the next begins");
+            }
+        }
+        Profile::Cycle(cycle) => {
+            rate("rate", cycle.rate);
+            if cycle.swings.is_empty() {
+                let hint = "such as `swings = [{ by = 50, every = \"10s\" }]`, or `kind = \"open\"`";
+                findings.value(&at("swings"), "nothing swings", hint);
+            }
+            let sum: f64 = cycle.swings.iter().map(|swing| swing.by.abs()).sum();
+            if !(sum.is_finite() && sum <= cycle.rate) {
+                let message = format!("swings of {sum} about a mean of {}", cycle.rate);
+                findings.value(&at("swings"), message, "no rate is below 0: together at most the mean");
+            }
+            if cycle.swings.iter().any(|swing| swing.every.is_zero()) {
+                findings.value(&at("swings"), "a swing has no period", "write `every`, such as \"10s\"");
+            }
+        }
     }
 }
 
@@ -80,7 +124,7 @@ pub(super) fn targets(scenario: &Scenario, findings: &mut Findings) {
             findings.value(
                 &path,
                 format!("`{}` writes, and a standby takes no writes", what.name()),
-                "aim it at `@primary`, or use `select_only`",
+                "aim it at `@primary`, or let it only read",
             );
         }
     }
@@ -124,9 +168,9 @@ pub(super) fn probes(scenario: &Scenario, findings: &mut Findings) {
         positive(&["probe", "ledger", "timeout"], ledger.timeout, findings);
     }
     if let Some(visibility) = &scenario.probe.visibility {
-        if !scenario.nodes().iter().any(|node| node.role == Role::Standby) {
-            let hint = "add a standby, or leave out `[probe.visibility]`";
-            findings.key(&["probe", "visibility"], "there is no standby on which to look", hint);
+        if !scenario.nodes().iter().any(|node| node.role != Role::Primary) {
+            let hint = "add a standby or a subscriber, or leave out `[probe.visibility]`";
+            findings.key(&["probe", "visibility"], "there is no standby or subscriber on which to look", hint);
         }
         positive(&["probe", "visibility", "every"], visibility.every, findings);
         positive(&["probe", "visibility", "poll"], visibility.poll, findings);
@@ -134,6 +178,23 @@ pub(super) fn probes(scenario: &Scenario, findings: &mut Findings) {
             let message = format!("polls every {} for a write every {}", visibility.poll, visibility.every);
             findings.value(&["probe", "visibility", "poll"], message, "poll more often than you write");
         }
+    }
+}
+
+/// The probes of lag and truth.
+pub(super) fn streams(scenario: &Scenario, findings: &mut Findings) {
+    let alone = !scenario.nodes().iter().any(|node| node.role != Role::Primary);
+    for (name, there) in [("lag", scenario.probe.lag.is_some()), ("truth", scenario.probe.truth.is_some())] {
+        if alone && there {
+            let hint = format!("add a standby or a subscriber, or leave out `[probe.{name}]`");
+            findings.key(&["probe", name], "there is nobody to whom changes come", hint);
+        }
+    }
+    if let Some(lag) = &scenario.probe.lag {
+        positive(&["probe", "lag", "every"], lag.every, findings);
+    }
+    if let Some(truth) = &scenario.probe.truth {
+        positive(&["probe", "truth", "catch_up"], truth.catch_up, findings);
     }
 }
 

@@ -10,6 +10,7 @@ mod external;
 mod interrupt;
 mod keep;
 mod kill;
+mod logical;
 mod outage;
 mod page;
 mod sample;

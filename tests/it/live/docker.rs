@@ -41,16 +41,19 @@ struct Lab {
 /// An image that is here: of the newest version that was built, or as `PGBENCH_RS_TEST_IMAGE` says, where
 /// `{version}` stands for the version.
 pub async fn image_here(engine: &Engine) -> Option<String> {
-    let pattern = std::env::var("PGBENCH_RS_TEST_IMAGE").unwrap_or_else(|_| "pgbench-rs/postgres:{version}".to_owned());
-    for version in ["17", "15", "18"] {
-        let reference = pattern.replace("{version}", version);
-        let listed = Command::new("docker").args(["image", "inspect", &reference]).output();
-        if listed.is_ok_and(|output| output.status.success()) {
-            return Some(reference);
-        }
+    let found = ["17", "15", "18"].into_iter().find_map(image_of);
+    if found.is_none() {
+        println!("no image on the engine at {}", engine.name());
     }
-    println!("no image on the engine at {}", engine.name());
-    None
+    found
+}
+
+/// The image of a version, if the engine has it.
+pub fn image_of(version: &str) -> Option<String> {
+    let pattern = std::env::var("PGBENCH_RS_TEST_IMAGE").unwrap_or_else(|_| "pgbench-rs/postgres:{version}".to_owned());
+    let reference = pattern.replace("{version}", version);
+    let listed = Command::new("docker").args(["image", "inspect", &reference]).output();
+    listed.is_ok_and(|output| output.status.success()).then_some(reference)
 }
 
 impl Lab {

@@ -97,7 +97,7 @@ impl Lab {
         };
         let fill = |client: Client| async move { Ok(ledger::prepare(&client).await?) };
         let template = Template::build(&place, "t", &make, fill).await.unwrap_or_else(|error| panic!("{error}"));
-        let cluster = Cluster::up(&place, "trial-1", &template, &nodes(&make), &WaysSpec::default()).await;
+        let cluster = Cluster::up(&place, "trial-1", &[&template], &nodes(&make), &WaysSpec::default()).await;
         let cluster = Arc::new(cluster.unwrap_or_else(|error| panic!("{error}")));
         Lab { cluster, run, inventory, _root: root }
     }

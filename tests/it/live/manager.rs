@@ -79,7 +79,7 @@ impl Lab {
             disk: None,
         };
         let nodes = [node("a", None), node("s1", Some("a")), node("s2", Some("a"))];
-        let cluster = Cluster::up(&driver, "trial-1", &template, &nodes, &WaysSpec::default())
+        let cluster = Cluster::up(&driver, "trial-1", &[&template], &nodes, &WaysSpec::default())
             .await
             .unwrap_or_else(|error| panic!("{error}"));
         let cluster = Arc::new(cluster);

@@ -229,8 +229,9 @@ async fn visibility_shows_how_long_replay_was_paused() {
     let replica = control_of(&standby.host, &primary).await;
     let (hosts, login) = (vec![primary.host.clone(), standby.host.clone()], primary.login("visibility"));
     let settings = Visibility { every: Time::ms(50), poll: Time::ms(2) };
-    let probe = visibility::Running::start(&settings, hosts, login, desk.clock, desk.points.clone()).unwrap();
-    until(&replica, "SELECT marker > 5 FROM pgbench_rs_visibility").await;
+    let probe =
+        visibility::Running::start(&settings, (hosts, Vec::new()), (login, desk.clock, desk.points.clone())).unwrap();
+    until(&replica, "SELECT marker > 5 FROM pgbench_rs_visibility WHERE name = ''").await;
     replica.batch_execute("SELECT pg_wal_replay_pause()").await.unwrap();
     until(&replica, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await;
     sleep(Duration::from_secs(1)).await;
@@ -261,15 +262,19 @@ async fn a_failover_by_hand_is_measured_by_every_probe() {
     let hosts = || vec![primary.host.clone(), s1.host.clone(), s2.host.clone()];
     let (clock, tell, points) = (desk.clock, desk.tell.clone(), desk.points.clone());
     let settings = Visibility::default();
-    let seen =
-        visibility::Running::start(&settings, hosts(), primary.login("visibility"), clock, points.clone()).unwrap();
+    let seen = visibility::Running::start(
+        &settings,
+        (hosts(), Vec::new()),
+        (primary.login("visibility"), clock, points.clone()),
+    )
+    .unwrap();
     let streams = streaming::Running::start(hosts(), primary.login("streaming"), clock, tell.clone());
     let settings = Ledger { writers: 4, rate: 200.0, timeout: Time::s(1), sites: Vec::new() };
     let ledger =
         ledger::Running::start(&settings, &[hosts()], hosts(), primary.login("ledger"), clock, tell, points).await;
     let ledger = ledger.unwrap();
     until(&on_s2, "SELECT count(*) > 100 FROM pgbench_rs_ledger").await;
-    until(&on_s2, "SELECT marker > 5 FROM pgbench_rs_visibility").await;
+    until(&on_s2, "SELECT marker > 5 FROM pgbench_rs_visibility WHERE name = ''").await;
 
     let t0 = clock.elapsed();
     kill(postmaster(&control).await, Signal::SIGQUIT).unwrap();

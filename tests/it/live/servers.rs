@@ -68,7 +68,7 @@ impl Lab {
     }
 
     async fn up(&self, nodes: &[NodeSpec]) -> Cluster {
-        Cluster::up(&self.driver, "trial-1", &self.template, nodes, &WaysSpec::default())
+        Cluster::up(&self.driver, "trial-1", &[&self.template], nodes, &WaysSpec::default())
             .await
             .unwrap_or_else(|error| panic!("{error}"))
     }
@@ -243,7 +243,7 @@ async fn a_server_that_dies_at_start_shows_its_log() {
     let root = root();
     let lab = Lab::open(root.path(), false, LIMIT).await;
     let broken = [with(spec("a", None), "shared_buffers", "plenty")];
-    let error = Cluster::up(&lab.driver, "trial-1", &lab.template, &broken, &WaysSpec::default())
+    let error = Cluster::up(&lab.driver, "trial-1", &[&lab.template], &broken, &WaysSpec::default())
         .await
         .unwrap_err()
         .to_string();
@@ -259,7 +259,7 @@ async fn a_server_that_never_answers_is_given_up() {
     let lab = Lab::open(root.path(), false, Duration::from_secs(5)).await;
     let nodes = [spec("a", None), with(spec("s", Some("a")), "pre_auth_delay", "30s")];
     let error =
-        Cluster::up(&lab.driver, "trial-1", &lab.template, &nodes, &WaysSpec::default()).await.unwrap_err().to_string();
+        Cluster::up(&lab.driver, "trial-1", &[&lab.template], &nodes, &WaysSpec::default()).await.unwrap_err().to_string();
     assert!(error.starts_with("node `s` did not start within 5"), "{error}");
     assert!(error.contains("last answer: ") && error.contains("\nlog: "), "{error}");
     assert_eq!(servers_in(root.path()), []);
@@ -483,10 +483,10 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
 
     let standbys = kill.aim(&reach).await.unwrap().nodes;
     assert_eq!(standbys.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["s1", "s2"]);
-    let undo = kill.inject(Aim { nodes: standbys, ways: None }, &reach).await.unwrap();
+    let undo = kill.inject(Aim { nodes: standbys, ..Aim::default() }, &reach).await.unwrap();
     assert!(!s1.is_running() && !s2.is_running());
     let refused = kill
-        .inject(Aim { nodes: vec![a.clone(), s1.clone()], ways: None }, &reach)
+        .inject(Aim { nodes: vec![a.clone(), s1.clone()], ..Aim::default() }, &reach)
         .await
         .err()
         .map(|error| error.to_string());
@@ -497,12 +497,12 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
 
     // A primary replays nothing, so the standby's replay is let go on, too.
     let pause = Fault::PauseReplay(PauseReplay { of: "@standbys".to_owned() });
-    assert!(pause.inject(Aim { nodes: vec![s1.clone(), a.clone()], ways: None }, &reach).await.is_err());
+    assert!(pause.inject(Aim { nodes: vec![s1.clone(), a.clone()], ..Aim::default() }, &reach).await.is_err());
     let client = connect(&s1.host, &cluster.login("test"), LIMIT).await.unwrap();
     let row = client.query_one("SELECT pg_is_wal_replay_paused()", &[]).await.unwrap();
     assert!(!row.get::<_, bool>(0));
 
-    let undo = kill.inject(Aim { nodes: vec![a.clone()], ways: None }, &reach).await.unwrap();
+    let undo = kill.inject(Aim { nodes: vec![a.clone()], ..Aim::default() }, &reach).await.unwrap();
     a.fence().await.unwrap();
     undo.undo(&reach).await.unwrap();
     assert!(!a.is_running());

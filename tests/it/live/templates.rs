@@ -106,7 +106,7 @@ impl Run {
             disk: None,
         };
         let nodes = [spec("a", None), spec("s", Some("a"))];
-        let cluster = Cluster::up(&self.place, "1", template, &nodes, &WaysSpec::default()).await;
+        let cluster = Cluster::up(&self.place, "1", &[template], &nodes, &WaysSpec::default()).await;
         let cluster = cluster.unwrap_or_else(|error| panic!("{error}"));
         for node in &cluster.nodes {
             let client = connect(&node.host, &cluster.login("test"), LIMIT).await.unwrap();

@@ -1,7 +1,7 @@
 //! Runs on containers and in network namespaces that end in the midst of a partition: killed, or by Ctrl-C. All that
 //! was made goes, and nothing else.
 
-use super::super::docker::{docker, image_here};
+use super::super::docker::{docker, image_here, image_of};
 use super::super::fixture::not_run;
 use super::{Lab, TINY, children};
 use nix::sys::signal::Signal;
@@ -30,6 +30,15 @@ fn cut(lasts: u32, disk: bool) -> String {
 pub fn on_containers(what: &str) -> Option<[String; 4]> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let image = runtime.block_on(async { image_here(&Engine::connect(None).await.ok()?).await });
+    on_image(what, image)
+}
+
+/// The same, of one version.
+pub fn on_version(what: &str, version: &str) -> Option<[String; 4]> {
+    on_image(what, image_of(version))
+}
+
+fn on_image(what: &str, image: Option<String>) -> Option<[String; 4]> {
     let Some(image) = image.filter(|_| nix::unistd::geteuid().is_root()) else {
         not_run(what, "start a Docker engine, make the images with .ci/images, and run the tests as root");
         return None;

@@ -95,7 +95,7 @@ impl Lab {
             Ok(())
         };
         let template = Template::build(&place, "t", &make, fill).await.unwrap_or_else(|error| panic!("{error}"));
-        let cluster = Cluster::up(&place, "trial-1", &template, &nodes(&make), &WaysSpec::default()).await;
+        let cluster = Cluster::up(&place, "trial-1", &[&template], &nodes(&make), &WaysSpec::default()).await;
         let cluster = match cluster {
             Ok(cluster) => Arc::new(cluster),
             Err(error) => {

@@ -104,7 +104,7 @@ impl Lab {
         let template = Template::build(&place, "t", &make, fill).await.unwrap_or_else(|error| panic!("{error}"));
         let nodes = [("a", None, "x", 100), ("t", Some("a"), "x", 100), ("s", Some("a"), "y", 200)];
         let nodes = nodes.map(|node| spec(node, &make));
-        let cluster = Cluster::up(&place, "1", &template, &nodes, &ways()).await;
+        let cluster = Cluster::up(&place, "1", &[&template], &nodes, &ways()).await;
         let cluster = Arc::new(cluster.unwrap_or_else(|error| panic!("{error}")));
         let (events, received) = mpsc::unbounded_channel();
         let reach = Reach { cluster, manager: None, clock: Clock::start(), events, data: Default::default() };

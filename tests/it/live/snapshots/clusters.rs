@@ -116,7 +116,7 @@ impl Stage {
             disk,
         };
         let nodes = [spec("a", None), spec("s", Some("a"))];
-        Cluster::up(&self.place, trial, template, &nodes, &WaysSpec::default()).await
+        Cluster::up(&self.place, trial, &[template], &nodes, &WaysSpec::default()).await
     }
 
     fn assert_nothing_is_left(&self) {
