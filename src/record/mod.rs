@@ -220,6 +220,8 @@ pub struct Record {
     pub values: Vec<SummaryRow>,
     /// `events.csv`.
     pub events: Vec<EventRow>,
+    /// `lock_edges.csv`.
+    pub locks: Vec<LockRow>,
 }
 
 /// A results folder could not be written or read.
