@@ -81,6 +81,11 @@ fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     let rounds = plan.trials.len() / plan.variants.len().max(1);
     let (variants, trials) = (counted(plan.variants.len(), "variant"), counted(rounds, "trial"));
     writeln!(f, "\n{variants}, {trials} of each")?;
+    if let Some(stop) = &plan.stop {
+        let metric = stop.metric.as_ref().or(plan.answer.first()).map_or("", String::as_str);
+        let (within, at_least) = (stop.within, stop.at_least);
+        writeln!(f, "  fewer once {metric} is known within {within} in every variant, but at least {at_least}")?;
+    }
     for Variant { name, patches, .. } in &plan.variants {
         writeln!(f, "  {name}")?;
         for (path, value) in patches {

@@ -106,6 +106,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("weights", "weights = { open = 1, paid = 9 }"),
     ("min", "min = 1"),
     ("max", "max = 10"),
+    ("within", "within = \"2%\""),
     ("metric", "metric = \"ledger.acked_lost\""),
 ];
 

@@ -17,6 +17,7 @@ mod sample;
 mod sinks;
 mod split_brain;
 mod start;
+mod statistics;
 mod templates;
 mod unprivileged;
 
