@@ -2,6 +2,7 @@
 //! Nothing here is decided later but what only the machine can say.
 
 mod clones;
+mod data;
 mod estimate;
 mod logical;
 mod order;

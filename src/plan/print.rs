@@ -1,6 +1,7 @@
 //! A plan as text: everything that would happen.
 
 use super::clones::{self, Places};
+use super::data::{Amounts, in_words};
 use super::{Plan, Variant, logical, place};
 use crate::base::units::{Size, Time, human};
 use crate::manager::{Fence, Manager};
@@ -165,10 +166,10 @@ fn manager(manager: &Manager) -> String {
 }
 
 fn data(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
-    let later = scenario.loaded_by_steps();
+    let (later, mut amounts) = (scenario.loaded_by_steps(), Amounts::default());
     for (name, data) in &scenario.data {
         let when = if later.contains(&name.as_str()) { "loaded by a step" } else { "loaded once, before any trial" };
-        writeln!(f, "  {name}: {}, {when}", data.describe())?;
+        writeln!(f, "  {name}: {}, {when}{}", data.describe(), in_words(amounts.of(data)))?;
     }
     Ok(())
 }

@@ -137,6 +137,9 @@ pub struct Template {
     pub name: String,
     /// Whether it is kept beyond the run.
     pub kept: bool,
+    /// Why it is not, so that the next run loads again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
     /// What was loaded into it, and how.
     pub data: Vec<serde_json::Value>,
     /// When it was made, UTC, if it is kept.
@@ -217,6 +220,8 @@ pub struct Record {
     pub values: Vec<SummaryRow>,
     /// `events.csv`.
     pub events: Vec<EventRow>,
+    /// `lock_edges.csv`.
+    pub locks: Vec<LockRow>,
 }
 
 /// A results folder could not be written or read.

@@ -62,10 +62,16 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
 }
 
 /// Share of due ticks that may be missed.
-const MISSED: f64 = 0.01;
+pub(super) const MISSED: f64 = 0.01;
 
 /// A line when samplers passed over more of all trials' ticks than may be.
 fn missed(record: &Record) -> Option<String> {
+    let (due, missed) = ticks(record);
+    (missed > due * MISSED).then(|| format!("metrics incomplete: {missed:.0} of {due:.0} ticks were missed"))
+}
+
+/// How many ticks were due in all trials, and how many of them samplers passed over.
+pub(super) fn ticks(record: &Record) -> (f64, f64) {
     let (mut due, mut missed) = (0.0, 0.0);
     for kind in ["sampler", "container"] {
         let of = |metric: &str| {
@@ -79,7 +85,7 @@ fn missed(record: &Record) -> Option<String> {
             missed += of("missed").find(same).map_or(0.0, |share| share.value * ticks.value);
         }
     }
-    (missed > due * MISSED).then(|| format!("metrics incomplete: {missed:.0} of {due:.0} ticks were missed"))
+    (due, missed)
 }
 
 /// A line when a sink does not have all that was produced.

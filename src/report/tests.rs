@@ -44,7 +44,7 @@ impl Lab {
         };
         let plan = Outline::of(&plan).unwrap();
         let dir = "results/failover-20261122T102600Z-3f2a".into();
-        Lab(Record { dir, manifest, plan, trials: vec![], values: vec![], events: vec![] })
+        Lab(Record { dir, manifest, plan, trials: vec![], values: vec![], events: vec![], locks: vec![] })
     }
 
     pub(super) fn ok(&mut self, level: &str, trial: u32, values: &[Value]) {

@@ -1,4 +1,4 @@
-//! The methods tried on real trials: those of `results/20261125-epyc-2-cores`, whose README says how they were made.
+//! The methods tried on real trials: those of `results/2026-11-25-2core-vm-planted`, whose README says how they were made.
 
 use super::ratio::{Ratio, paired};
 use super::same::{exact, false_positives};
@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 
 /// Rounds of variants that are alike, or 0.5 % apart.
-const PLANTED: &str = include_str!("../../../results/20261125-epyc-2-cores/planted.csv");
+const PLANTED: &str = include_str!("../../../results/2026-11-25-2core-vm-planted/planted.csv");
 
 /// Rounds of a campaign.
 const FIVE: usize = 5;
