@@ -14,10 +14,12 @@ mod reading;
 mod samples;
 pub mod selftest;
 pub mod statistics;
+mod sweep;
 mod table;
 mod terminal;
 
 pub use figures::Figure;
+pub use sweep::Swept;
 pub use terminal::terminal;
 
 use crate::base::units::counted;
@@ -50,6 +52,8 @@ pub struct Summary {
     pub clones: Vec<String>,
     /// The variants, in the plan's order.
     pub variants: Vec<VariantSummary>,
+    /// What the axes do, a table for each metric of the answer; none of a single variant.
+    pub sweep: Vec<Swept>,
     /// Claims, judged.
     pub claims: Vec<Judged>,
     /// Trials that do not count.
@@ -125,6 +129,7 @@ pub fn summarize(record: &Record) -> Summary {
         machine: machine(record),
         loads: loads(record),
         clones: clones::ways(record),
+        sweep: sweep::swept(record),
         claims: judge::claims(record),
         not_counted: bad
             .map(|row| NotCounted {
