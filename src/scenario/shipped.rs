@@ -29,6 +29,7 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped { name: "commit-ladder", text: include_str!("../../scenarios/commit-ladder.toml") },
     Shipped { name: "probe-overhead", text: include_str!("../../scenarios/probe-overhead.toml") },
     Shipped { name: "lag-knee", text: include_str!("../../scenarios/lag-knee.toml") },
+    Shipped { name: "logical-lag", text: include_str!("../../scenarios/logical-lag.toml") },
     Shipped { name: "selftest", text: include_str!("../../scenarios/selftest.toml") },
     Shipped { name: "clone-startup", text: include_str!("../../scenarios/clone-startup.toml") },
     Shipped { name: "clone-container", text: include_str!("../../scenarios/clone-container.toml") },
