@@ -202,6 +202,7 @@ pub const METRICS: &[Metric] = &[
     m("lag.last_replayed.p99", "s", Neither, "the same, 99th percentile"),
     m("lag.last_replayed.max", "s", Neither, "the same, longest"),
     m("lag.retained.max", "bytes", Lower, "WAL that the target's slot kept, most"),
+    m("lag.written", "bytes", Lower, "WAL that the target's source wrote between the first reading and the last one"),
     m("lag.connected", "ratio", Higher, "share of the readings at which somebody was sending to the target"),
     m(
         "lag.drained",

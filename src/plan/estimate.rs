@@ -6,7 +6,7 @@ use super::{Plan, Variant};
 use crate::base::units::{Size, Time};
 use crate::fault::Fault;
 use crate::scenario::{Phase, Scenario};
-use crate::workload::Load;
+use crate::workload::{Load, Mix};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +38,8 @@ const DOWN: Duration = Duration::from_millis(1000);
 const EMPTY: u64 = 40 << 20;
 /// WAL of one of pgbench's writing transactions, full-page images included.
 const WAL_A_TRANSACTION: f64 = 8192.0;
+/// WAL of one more book in the same transaction, its index entry included.
+const WAL_A_BOOK: f64 = 300.0;
 /// PostgreSQL's own `max_wal_size`.
 const MAX_WAL_SIZE: u64 = 1 << 30;
 /// What a WAL directory has at least.
@@ -177,5 +179,13 @@ fn wal_per_second(load: &Load) -> f64 {
     if !load.mix.transactions().iter().any(|(what, weight)| what.writes() && *weight > 0) {
         return 0.0;
     }
-    load.profile.open().map_or(MAX_WAL_SIZE as f64, |(rate, _)| rate.mean() * WAL_A_TRANSACTION)
+    load.profile.open().map_or(MAX_WAL_SIZE as f64, |(rate, _)| rate.mean() * (WAL_A_TRANSACTION + further_books(load)))
+}
+
+/// WAL of all books but the first that a transaction inserts.
+fn further_books(load: &Load) -> f64 {
+    match &load.mix {
+        Mix::Books(books) => f64::from(books.rows.saturating_sub(1)) * WAL_A_BOOK,
+        _ => 0.0,
+    }
 }

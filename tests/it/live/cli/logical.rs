@@ -234,7 +234,18 @@ fn commit_to_visible_brackets_a_planted_delay() {
             lower <= planted + 0.03 && planted <= upper && upper <= planted + 0.15,
             "{subject}: {lower} to {upper}"
         );
+        assert!(summary.the("lag.bytes.p50", &subject) > 0.0, "{subject} is behind in bytes, too");
     }
+    let bytes = ["a>d20", "a>d1000"].map(|subject| summary.the("lag.bytes.p50", subject));
+    assert!(bytes[1] > 5.0 * bytes[0], "the distance grows with the delay: {bytes:?}");
+    let points = lags(&lab, "a>d1000");
+    let delayed: Vec<_> = points.iter().filter(|point| number(point, "heartbeat_seconds") > 0.9).collect();
+    assert!(delayed.len() > 20, "{}", delayed.len());
+    assert!(delayed.iter().all(|point| number(point, "distance_bytes") > 0.0), "nothing reads 0");
+}
+
+fn number(point: &BTreeMap<String, String>, field: &str) -> f64 {
+    point[field].parse().expect("a number")
 }
 
 #[test]
@@ -256,13 +267,13 @@ fn an_apply_worker_that_stands_still_shows_in_all_ways() {
     assert!(still.the("lag.visible.upper.max", "a>c.technical") < 2.0, "the other one goes on");
     // From when the freeze has taken hold until shortly before its end, 100 ms apart.
     let points = lags(&lab, subject);
-    let behind = |point: &&BTreeMap<String, String>| point["heartbeat_seconds"].parse::<f64>().expect("a number") > 0.5;
+    let behind = |point: &&BTreeMap<String, String>| number(point, "heartbeat_seconds") > 0.5;
     let during: Vec<_> = points.iter().filter(behind).collect();
     assert!(during.len() > 30, "{}", during.len());
-    assert!(
-        during.iter().all(|point| point["distance_bytes"].parse::<i64>().expect("a number") > 0),
-        "nothing reads 0"
-    );
+    for field in ["distance_bytes", "retained_bytes", "last_replayed_seconds"] {
+        assert!(during.iter().all(|point| number(point, field) > 0.0), "{field} reads 0");
+    }
+    assert!(during.iter().all(|point| point.get("replay_lag").is_none_or(|lag| lag != "0")), "replay_lag reads 0");
     lab.assert_nothing_left();
 }
 
@@ -281,8 +292,24 @@ fn on_an_idle_primary_only_the_last_replayed_transaction_ages() {
     let summary = Summary::of(&lab);
     assert!(summary.the("lag.last_replayed.max", "a>s") > 3.0);
     assert!(summary.the("lag.bytes.max", "a>s") < 1000.0);
-    assert_eq!(summary.get("lag.heartbeat.max", "a>s"), None, "nobody writes markers");
+    assert!(summary.get("lag.reported.max", "a>s").is_none_or(|lag| lag < 1.0), "the server's own lag does not grow");
+    for absent in ["lag.heartbeat.max", "lag.visible.upper.max"] {
+        assert_eq!(summary.get(absent, "a>s"), None, "nobody writes markers");
+    }
     assert!(ended.stdout.contains("age of the last replayed transaction"), "{}", ended.stdout);
+}
+
+#[test]
+fn books_come_several_to_a_transaction() {
+    let scenario = BOOKS.replace("reads = 1 }", "rows = 50 }").replace("rate = 200", "rate = 20");
+    let (lab, ended) = run(&scenario, &[]);
+    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+    let summary = Summary::of(&lab);
+    let (all, part) = (summary.the("truth.rows", "a>s"), summary.the("truth.rows", "a>b.leadership"));
+    let inserted = summary.the("load.transactions", "app");
+    assert!(inserted > 20.0 && part == 200.0 + 10.0 * inserted, "{part} of {all} after {inserted} transactions");
+    assert!(summary.the("lag.written", "a>s") > 50.0 * 100.0 * inserted / 2.0);
+    lab.assert_nothing_left();
 }
 
 #[test]
