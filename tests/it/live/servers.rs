@@ -258,8 +258,10 @@ async fn a_server_that_never_answers_is_given_up() {
     let root = root();
     let lab = Lab::open(root.path(), false, Duration::from_secs(5)).await;
     let nodes = [spec("a", None), with(spec("s", Some("a")), "pre_auth_delay", "30s")];
-    let error =
-        Cluster::up(&lab.driver, "trial-1", &[&lab.template], &nodes, &WaysSpec::default()).await.unwrap_err().to_string();
+    let error = Cluster::up(&lab.driver, "trial-1", &[&lab.template], &nodes, &WaysSpec::default())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("node `s` did not start within 5"), "{error}");
     assert!(error.contains("last answer: ") && error.contains("\nlog: "), "{error}");
     assert_eq!(servers_in(root.path()), []);
@@ -476,8 +478,14 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
     let lab = Lab::open(root.path(), false, LIMIT).await;
     let cluster = Arc::new(lab.up(&[spec("a", None), spec("s1", Some("a")), spec("s2", Some("a"))]).await);
     let (events, mut said) = tokio::sync::mpsc::unbounded_channel();
-    let reach =
-        Reach { cluster: cluster.clone(), manager: None, clock: Clock::start(), events, data: Default::default() };
+    let reach = Reach {
+        cluster: cluster.clone(),
+        manager: None,
+        clock: Clock::start(),
+        events,
+        data: Default::default(),
+        values: None,
+    };
     let [a, s1, s2] = ["a", "s1", "s2"].map(|name| cluster.node(name).unwrap().clone());
     let kill = Fault::Kill(Kill { of: "@standbys".to_owned() });
 
