@@ -3,7 +3,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench bench-clones bench-load bench-paths build setup check observe
+.PHONY: run test bench bench-clones bench-load bench-paths bench-compare build setup check observe
 
 run: setup build
 	$(BIN) run failover
@@ -35,9 +35,17 @@ bench-clones: setup
 
 # The loader beside psql's \copy: same files, same end state, in turn.
 bench-load: setup
-	cargo bench --locked --bench load
-	cargo bench --locked --bench fill_pgbench
+	cargo bench --locked --bench load -- --rounds 5
+	cargo bench --locked --bench fill_pgbench -- --fsync
 
-# The harness's own hot paths (criterion); needs no server.
-bench-paths:
-	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench rows --bench proxy
+# The harness's own hot paths (criterion).
+bench-paths: setup
+	cargo bench --locked --bench histogram --bench schedule --bench wire --bench ledger --bench reconciler --bench encoding --bench rows --bench proxy --bench server
+
+# The same of another commit and of the working tree, in turn: `make bench-compare BASE=main`. Fails where something is
+# slower by more than MARGIN per cent; leaves its table in target/bench-compare/table.md.
+BASE ?= main
+MARGIN ?= 10
+ROUNDS ?= 10
+bench-compare: setup
+	cargo bench --locked --bench base_and_head -- --base $(BASE) --margin $(MARGIN) --rounds $(ROUNDS)

@@ -1,11 +1,41 @@
-//! Rows in the form in which `COPY … (FORMAT binary)` takes them: a count of fields, and for each its length and its bytes
-//! as the type's `recv` function reads them; all big-endian
-//! (<https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4>).
+//! Rows as `COPY` takes them (<https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9>). Rows that are made or
+//! taken apart come in its binary format: a count of fields, and for each its length and its bytes as the type's `recv`
+//! function reads them; all big-endian. Lines that are already as its text format has them go on as they are.
 
-/// What stands before the first row of a binary COPY: the signature, no flags, no extension.
-pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What stands after the last.
-pub const TRAILER: &[u8] = &(-1i16).to_be_bytes();
+/// A format of `COPY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `binary`.
+    Binary,
+    /// `text`.
+    Text,
+}
+
+impl Format {
+    /// As the option `FORMAT` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Binary => "binary",
+            Format::Text => "text",
+        }
+    }
+
+    /// What stands before the first row: the signature, no flags, no extension.
+    pub fn header(self) -> &'static [u8] {
+        match self {
+            Format::Binary => b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0",
+            Format::Text => b"",
+        }
+    }
+
+    /// What stands after the last: a count of fields of -1.
+    pub fn trailer(self) -> &'static [u8] {
+        match self {
+            Format::Binary => b"\xff\xff",
+            Format::Text => b"",
+        }
+    }
+}
 
 /// About how many bytes a chunk has when it is full: it and what it is made of fit into a core's own cache, and they are
 /// many enough for what passing it on costs.
@@ -61,7 +91,14 @@ impl Chunk {
         self.row = 0;
     }
 
-    /// Begins a row of `fields` fields.
+    /// Rows of the text format, each with its line end.
+    #[inline]
+    pub fn lines(&mut self, lines: &[u8], rows: u64) {
+        self.bytes.extend_from_slice(lines);
+        self.rows += rows;
+    }
+
+    /// Begins a row of `fields` fields, of the binary format as all that follows.
     #[inline]
     pub fn begin(&mut self, fields: u16) {
         self.row = self.bytes.len();

@@ -1,6 +1,6 @@
 //! Reading a results folder, finished or not.
 
-use super::{EventRow, Outline, Record, RecordError, SummaryRow, TrialRow};
+use super::{EventRow, LockRow, Outline, Record, RecordError, SummaryRow, TrialRow};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -18,10 +18,12 @@ pub fn read(dir: &Path) -> Result<Record, RecordError> {
     let trials: Vec<TrialRow> = rows(&dir.join("trials.csv"))?;
     let mut values: Vec<SummaryRow> = rows(&dir.join("summary.csv"))?;
     let mut events: Vec<EventRow> = rows(&dir.join("events.csv"))?;
+    let mut locks: Vec<LockRow> = rows(&dir.join("lock_edges.csv"))?;
     let whole: HashSet<(&str, u32)> = trials.iter().map(|row| (row.variant.as_str(), row.trial)).collect();
     values.retain(|row| whole.contains(&(row.variant.as_str(), row.trial)));
     events.retain(|row| whole.contains(&(row.variant.as_str(), row.trial)));
-    Ok(Record { dir: dir.to_owned(), manifest, plan, trials, values, events })
+    locks.retain(|row| whole.contains(&(row.variant.as_str(), row.trial)));
+    Ok(Record { dir: dir.to_owned(), manifest, plan, trials, values, events, locks })
 }
 
 /// The rows of a CSV file, but for a last one that was torn by the death of its writer. No file, no rows.

@@ -5,4 +5,5 @@ mod errors;
 mod layers;
 mod live;
 mod metrics;
+mod readers;
 mod scenarios;

@@ -9,11 +9,12 @@ pub mod fetch;
 pub mod row;
 pub mod rows;
 pub mod schema;
+mod text;
 
 pub use rows::Rows;
 pub use schema::Schema;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Format};
 use super::file::{Stamp, find};
 use super::source::{Amount, SourceError};
 use super::table::Table;
@@ -54,6 +55,14 @@ impl Files {
     /// Their tables.
     pub fn tables(&self) -> Vec<Table> {
         schema::tables(self.schema)
+    }
+
+    /// How rows are written: those of which all columns are text nearly as they stand.
+    pub fn format(&self) -> Format {
+        match self.schema {
+            Schema::Text => Format::Text,
+            Schema::Typed => Format::Binary,
+        }
     }
 
     /// How much of a table there is.

@@ -2,7 +2,7 @@
 
 use super::error::{Doing, LoadError};
 use super::work::Work;
-use crate::etl::chunk::{Chunk, FULL, HEADER, TRAILER};
+use crate::etl::chunk::{Chunk, FULL};
 use crate::etl::rejects::{Reject, Rejects};
 use crate::etl::source::{Digest, Part, Source, SourceError};
 use crate::etl::table::{Table, quoted};
@@ -99,9 +99,11 @@ async fn send_all(
     let doing = || format!("copying {}", table.name);
     let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
     let freeze = if freeze { ", FREEZE" } else { "" };
-    let copy = format!("COPY {} ({}) FROM STDIN (FORMAT binary{freeze})", quoted(&table.name), columns.join(", "));
+    let format = work.order.source.format();
+    let (name, columns) = (quoted(&table.name), columns.join(", "));
+    let copy = format!("COPY {name} ({columns}) FROM STDIN (FORMAT {}{freeze})", format.name());
     let mut sink = pin!(client.copy_in::<_, Bytes>(&copy).await.doing(doing)?);
-    sink.send(Bytes::from_static(HEADER)).await.doing(doing)?;
+    sink.feed(Bytes::from_static(format.header())).await.doing(doing)?;
     let (mut copied, mut sent, mut is_whole) = (Copied::default(), 0, false);
     while let Some(batch) = next(client, table, &mut batches).await? {
         let bytes = batch.rows.len() as u64;
@@ -121,7 +123,7 @@ async fn send_all(
         // The sink goes, and the server is told that the copy failed.
         return Ok(None);
     }
-    sink.send(Bytes::from_static(TRAILER)).await.doing(doing)?;
+    sink.feed(Bytes::from_static(format.trailer())).await.doing(doing)?;
     copied.rows = sink.finish().await.doing(doing)?;
     if copied.rows != sent {
         return Err(LoadError::Count { table: table.name.clone(), sent, taken: copied.rows });

@@ -21,7 +21,7 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS pgbench_rs_load (
     bytes bigint,
     path text,
     file_bytes bigint,
-    sha256 text,
+    blake3 text,
     at timestamptz NOT NULL DEFAULT now())";
 
 /// What is known of a table before it is loaded.
@@ -125,8 +125,8 @@ fn look(row: &Row, order: &Order, nth: usize, table: &Table) -> Result<Before, L
         return Err(other("was loaded with another schema, or other keys or indexes"));
     }
     let count = |column: &str| row.get::<_, Option<i64>>(column).map(i64::cast_unsigned);
-    let file = match (row.get::<_, Option<String>>("path"), count("file_bytes"), row.get("sha256")) {
-        (Some(path), Some(bytes), Some(sha256)) => Some(Digest { path: path.into(), bytes, sha256 }),
+    let file = match (row.get::<_, Option<String>>("path"), count("file_bytes"), row.get("blake3")) {
+        (Some(path), Some(bytes), Some(blake3)) => Some(Digest { path: path.into(), bytes, blake3 }),
         _ => None,
     };
     let (Some(rows_in), Some(loaded), Some(rejected), Some(bytes)) =
@@ -166,19 +166,19 @@ pub async fn complete(
     done: &LoadedTable,
 ) -> Result<(), LoadError> {
     let insert = "INSERT INTO pgbench_rs_load (table_name, relation, is_complete, data, shape, rows_in, loaded, \
-                  rejected, bytes, path, file_bytes, sha256) \
+                  rejected, bytes, path, file_bytes, blake3) \
                   VALUES ($1, to_regclass(quote_ident($1))::oid, true, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
                   ON CONFLICT (table_name) DO UPDATE SET is_complete = true, rows_in = $4, loaded = $5, \
-                  rejected = $6, bytes = $7, path = $8, file_bytes = $9, sha256 = $10, at = now()";
+                  rejected = $6, bytes = $7, path = $8, file_bytes = $9, blake3 = $10, at = now()";
     let (data, shape) = (data(order, nth), shape(table, &order.settings));
     let counts = [done.rows_in, done.loaded, done.rejected, done.bytes].map(u64::cast_signed);
     let path = done.file.as_ref().map(|file| file.path.display().to_string());
     let bytes = done.file.as_ref().map(|file| file.bytes.cast_signed());
-    let sha256 = done.file.as_ref().map(|file| file.sha256.as_str());
+    let blake3 = done.file.as_ref().map(|file| file.blake3.as_str());
     client
         .execute(
             insert,
-            &[&table.name, &data, &shape, &counts[0], &counts[1], &counts[2], &counts[3], &path, &bytes, &sha256],
+            &[&table.name, &data, &shape, &counts[0], &counts[1], &counts[2], &counts[3], &path, &bytes, &blake3],
         )
         .await
         .doing(|| format!("the state of {}", table.name))?;

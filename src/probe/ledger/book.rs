@@ -1,5 +1,6 @@
 //! What was sent and what came of it, writer by writer.
 
+use super::miss::{Misses, Why};
 use super::outage::{Gaps, Outage};
 use crate::base::ranges::Ranges;
 use crate::metric::{Field, Point, Value};
@@ -59,13 +60,19 @@ const DATED: usize = 50_000;
 pub struct Book {
     accounts: Vec<Account>,
     gaps: Gaps,
+    misses: Misses,
     timelines: Timelines,
 }
 
 impl Book {
     /// Empty accounts of `writers` writers.
     pub fn new(writers: usize) -> Book {
-        Book { accounts: vec![Account::default(); writers], gaps: Gaps::default(), timelines: Timelines::default() }
+        Book {
+            accounts: vec![Account::default(); writers],
+            gaps: Gaps::default(),
+            misses: Misses::default(),
+            timelines: Timelines::default(),
+        }
     }
 
     /// The accounts, by writer.
@@ -104,14 +111,16 @@ impl Book {
         } else {
             account.gaps.not_acked();
             self.gaps.not_acked();
+            self.misses.missed(at, Why::Ended(outcome));
         }
     }
 
-    /// `writer` let an instant pass, because it was waiting or had no connection.
-    pub fn skip(&mut self, writer: usize) {
+    /// `writer` let the instant `at` pass, because it was waiting or had no connection.
+    pub fn skip(&mut self, writer: usize, at: Duration) {
         self.accounts[writer].skipped += 1;
         self.accounts[writer].gaps.not_acked();
         self.gaps.not_acked();
+        self.misses.missed(at, Why::Late);
     }
 
     /// `writer` is now connected to another server than the one that gave its last acknowledgement, or to the
@@ -123,12 +132,18 @@ impl Book {
     /// The measured fault happened at `t0`.
     pub fn fault(&mut self, t0: Duration) {
         self.gaps.fault(t0);
+        self.misses.fault(t0);
         self.accounts.iter_mut().for_each(|account| account.gaps.fault(t0));
     }
 
     /// The write outage of all writers together, as seen at `end`.
     pub fn outage(&self, end: Duration) -> Option<Outage> {
         self.gaps.outage(end)
+    }
+
+    /// The first write after the fault that was not acknowledged when it should have been, and what became of it.
+    pub fn first_miss(&self) -> Option<(Duration, Why)> {
+        self.misses.first()
     }
 
     /// When each of these writes of `writer` was acknowledged, but for those of too long ago.
@@ -243,7 +258,7 @@ mod tests {
             assert_eq!(book.next(1), i as u64 + 1);
             book.settle(1, outcome, 1, ms(i as u64));
         }
-        book.skip(0);
+        book.skip(0, ms(5));
         let values = book.values(ms(10));
         let counts = ["attempted", "acked", "weak_ok", "failed", "unknown", "skipped"];
         let counts = counts.map(|name| value(&values, &format!("ledger.{name}"), None).unwrap());

@@ -7,10 +7,11 @@
 //!
 //! Summary: `ledger.*`, `failover.write_outage` or `failover.write_outage_at_least`, overall and with the writer
 //! (`w1`, `w2`, …) as subject. Points: measurement `ledger`, every second, its counts cumulative. Events:
-//! `ledger.last_ack` and `ledger.first_ack` at the two ends of the outage, `ledger.acked_lost`,
-//! `ledger.two_primaries`, `ledger.no_verdict`.
+//! `ledger.last_ack` and `ledger.first_ack` at the two ends of the outage, `ledger.first_miss` where a write first went
+//! wrong after the fault, `ledger.acked_lost`, `ledger.two_primaries`, `ledger.no_verdict`.
 
 pub mod book;
+pub mod miss;
 pub mod outage;
 mod session;
 mod survivor;
@@ -162,6 +163,10 @@ impl Halted {
     pub async fn verdict(self) -> (Vec<Value>, Option<Verdict>) {
         if let Some(outage) = self.book.outage(self.end) {
             self.ends.outage(outage);
+        }
+        if let Some((at, why)) = self.book.first_miss() {
+            let text = format!("first write after the fault that was not acknowledged in time: {}", why.text());
+            self.ends.at(at, "ledger.first_miss", None, text);
         }
         let mut values = self.book.values(self.end);
         match self.ends.verdict(&self.hosts, &self.login, &self.book).await {

@@ -149,7 +149,7 @@ impl Writer {
         let sent = self.meanwhile(session.write(self.number as i32, seq as i64)).await;
         let at = self.shared.clock.elapsed();
         let Some(outcome) = sent.outcome else {
-            self.shared.book().skip(self.number);
+            self.shared.book().skip(self.number, at);
             return false;
         };
         self.shared.book().settle(self.number, outcome, session.timeline(), at);
@@ -168,7 +168,8 @@ impl Writer {
                 done = &mut work => return done,
                 () = sleep_until(self.due()) => {
                     self.k += 1;
-                    self.shared.book().skip(self.number);
+                    let at = self.shared.clock.elapsed();
+                    self.shared.book().skip(self.number, at);
                 }
             }
         }

@@ -7,10 +7,11 @@ use std::fmt::Write;
 
 /// The instants, by the names that failover measurements have: what each is called, and the event that it is.
 ///
-/// t2 (a client's first error) and t9 (the old primary back as a standby) are shown where a run records them.
-const INSTANTS: [(&str, &str, &[&str]); 9] = [
+/// t9 (the old primary back as a standby) is shown where a run has it back.
+const INSTANTS: [(&str, &str, &[&str]); 10] = [
     ("t0", "fault", &[]),
     ("t1", "last acknowledged write", &["ledger.last_ack"]),
+    ("t2", "first write missed", &["ledger.first_miss"]),
     ("t3", "confirmed dead", &["failover.confirmed"]),
     ("t4", "elected", &["failover.elected"]),
     ("t5", "old primary fenced", &["failover.fenced", "switchover.stopped"]),
@@ -19,6 +20,10 @@ const INSTANTS: [(&str, &str, &[&str]); 9] = [
     ("t8", "last standby streams", &["standby.streaming"]),
     ("t9", "old primary is back", &["switchover.rejoined"]),
 ];
+
+/// Between which writes stop, in [`INSTANTS`].
+const T1: usize = 1;
+const T7: usize = 7;
 
 /// Of a trial, milliseconds from the fault: by [`INSTANTS`], and t10 last.
 type Seen = [Option<f64>; INSTANTS.len() + 1];
@@ -80,11 +85,10 @@ fn line(trial: &TrialRow, seen: &Seen, names: &[(&str, &str)], at: impl Fn(f64) 
         }
         out
     });
-    // t1 and t7.
-    let outage = seen[1].zip(seen[6]).map_or_else(String::new, |(from, to)| {
+    let outage = seen[T1].zip(seen[T7]).map_or_else(String::new, |(from, to)| {
         format!("<span class=\"outage\" style=\"left:{:.2}%;width:{:.2}%\"></span>", at(from), at(to) - at(from))
     });
-    let length = seen[1].zip(seen[6]).map_or_else(|| "–".into(), |(from, to)| number("s", (to - from) / 1000.0));
+    let length = seen[T1].zip(seen[T7]).map_or_else(|| "–".into(), |(from, to)| number("s", (to - from) / 1000.0));
     format!(
         "<div class=\"line\"><span class=\"name\">{}</span><div class=\"track\">{outage}{dots}</div><span class=\"total\">{length}</span></div>\n",
         trial.trial

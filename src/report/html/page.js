@@ -22,7 +22,9 @@
   const text = {
     s: (v) => (v === 0 ? "0 s" : scaled(v, [[1, " s"], [1e-3, " ms"], [1e-6, " µs"]])),
     "1/s": (v) => digits(v) + "/s",
-    "bytes/s": (v) => scaled(v, [[2 ** 30, " GB/s"], [2 ** 20, " MB/s"], [2 ** 10, " kB/s"], [1, " B/s"]]),
+    bytes: (v) => scaled(v, [[2 ** 30, " GB"], [2 ** 20, " MB"], [2 ** 10, " kB"], [1, " B"]]),
+    "bytes/s": (v) => `${text.bytes(v)}/s`,
+    ratio: (v) => `${digits(v * 100)} %`,
     count: digits,
   };
   const known = (format) => (u, v) => (v == null ? "–" : format(v));
@@ -103,6 +105,25 @@
     ctx.restore();
   };
 
+  // Lock waits as bars, one below the other where they overlap; the colour says what was waited for.
+  const LANES = 8;
+  const waits = (trial) => (u) => {
+    const { ctx, bbox } = u, px = devicePixelRatio, until = [];
+    const kinds = [...new Set(trial.locks.map((wait) => wait.lock))];
+    ctx.save();
+    ctx.globalAlpha = 0.8;
+    trial.locks.forEach((wait) => {
+      const free = until.findIndex((end) => end <= wait.from);
+      const lane = free >= 0 ? free : Math.min(until.length, LANES - 1);
+      until[lane] = wait.to;
+      const left = Math.max(u.valToPos(wait.from, "x", true), bbox.left);
+      const right = Math.min(u.valToPos(wait.to, "x", true), bbox.left + bbox.width);
+      ctx.fillStyle = colour(3 + kinds.indexOf(wait.lock));
+      if (right >= bbox.left && left <= bbox.left + bbox.width) ctx.fillRect(left, bbox.top + (2 + lane * 6) * px, Math.max(right - left, 2 * px), 4 * px);
+    });
+    ctx.restore();
+  };
+
   // A value between gaps has no line: it is shown as a point.
   const alone = (u, si) => {
     const values = u.data[si];
@@ -135,10 +156,10 @@
     return u;
   };
 
-  const save = (u, title, colours, dashes, valueText, xText) => make("button", {
+  const save = (u, title, colours, dashes, valueText, xText, trial) => make("button", {
     className: "save", type: "button", textContent: "Save as SVG",
     onclick: () => {
-      const url = URL.createObjectURL(new Blob([toSvg(u, title, colours, dashes, valueText, xText)], { type: "image/svg+xml" }));
+      const url = URL.createObjectURL(new Blob([toSvg(u, title, colours, dashes, valueText, xText, trial)], { type: "image/svg+xml" }));
       make("a", { href: url, download: title.toLowerCase().replace(/[^a-z0-9]+/g, "-") + ".svg" }).click();
       setTimeout(() => URL.revokeObjectURL(url), 1000);
     },
@@ -189,15 +210,15 @@
       }))],
       axes: [
         axis({ values: (u, splits) => splits.map((v) => `${+v.toFixed(3)} s`), size: 30 }),
-        valueAxis(format, plot.log, plot.unit === "bytes/s"),
+        valueAxis(format, plot.log, plot.unit.startsWith("bytes")),
       ],
       legend: filled(colours),
-      hooks: { drawClear: [bands(trial, first)], draw: [marks(trial, first)], setCursor: first ? [near] : [] },
+      hooks: { drawClear: [bands(trial, first)], draw: [marks(trial, first), ...(plot.locks ? [waits(trial)] : [])], setCursor: first ? [near] : [] },
     }, [plot.x, ...values], plot.title, whole);
     const rows = () => plot.x.map((x, i) => [seconds(x), ...plot.series.map((line) => (line.values[i] == null ? "–" : format(line.values[i])))])
       .filter((row) => row.slice(1).some((cell) => cell !== "–"));
     place.append(make("div", { className: "under" }, table("As a table", ["time", ...plot.series.map((line) => line.name)], rows),
-      save(u, plot.title, colours, dashes, format, (v) => `${+v.toFixed(3)} s`), plot.note ? make("small", { textContent: plot.note }) : ""));
+      plot.locks && trial.locks.length ? locksTable(trial) : "", save(u, plot.title, colours, dashes, format, (v) => `${+v.toFixed(3)} s`, trial), plot.note ? make("small", { textContent: plot.note }) : ""));
     if (first && trial.events.length) holder.after(said);
   }
 
@@ -208,6 +229,29 @@
     ];
     const more = trial.more ? `, and ${trial.more} more in events.csv` : "";
     return table(`${trial.events.length} events${more}`, ["", "time", "kind", "node", "what"], () => trial.events.map(row));
+  }
+
+  function locksTable(trial) {
+    const heads = ["from", "seen for", "node", "waited for", "by a session that was", "most pairs", "longest chain", "longest wait", "waiting query_id", "blocking query_id"];
+    const or = (v) => (v == null ? "–" : v);
+    const row = (wait) => [
+      seconds(wait.from), text.s(wait.to - wait.from), wait.node, wait.lock, wait.holder, wait.pairs, or(wait.depth),
+      wait.longest == null ? "–" : text.s(wait.longest), or(wait.waiter), or(wait.blocker),
+    ];
+    const more = trial.more_locks ? `, the longest; ${trial.more_locks} more in lock_edges.csv` : "";
+    return table(`${trial.locks.length} lock waits (the bars)${more}`, heads, () => trial.locks.map(row));
+  }
+
+  // What only matters to whoever asks why: drawn when it is opened.
+  function context(trial, plots, place, index, whole) {
+    const details = make("details", { className: "context" }, make("summary", { textContent: `What servers and machine did meanwhile: ${plots.length} more plots` }));
+    details.addEventListener("toggle", () => {
+      if (!details.open || details.children.length > 1) return;
+      const inner = make("div");
+      details.append(inner);
+      plots.forEach((plot) => timelinePlot(trial, plot, inner, index, false, whole));
+    });
+    place.append(details);
   }
 
   function timeline(run, section, index) {
@@ -223,7 +267,9 @@
       if (trial.events.length) place.append(make("div", { className: "under" }, eventsTable(trial)));
       if (!trial.plots.length) place.append(make("p", { className: "note", textContent: "Nothing was sampled in this trial." }));
       const whole = { min: trial.begin, max: trial.end };
-      trial.plots.forEach((plot, i) => timelinePlot(trial, plot, place, index, i === 0, whole));
+      const [first, behind] = [false, true].map((is) => trial.plots.filter((plot) => plot.context === is));
+      first.forEach((plot, i) => timelinePlot(trial, plot, place, index, i === 0, whole));
+      if (behind.length) context(trial, behind, place, index, whole);
     };
     choice.addEventListener("change", () => { forget(place); show(); });
     section.append(make("p", { className: "choose" }, make("label", { htmlFor: choice.id, textContent: "Trial" }), choice,

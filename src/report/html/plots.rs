@@ -1,7 +1,7 @@
 //! What the timeline of a trial is drawn from: series on one clock, phases, events.
 
 use super::sampled::{Kind, Series, read};
-use crate::record::{EventRow, Record, RecordError, TrialRow};
+use crate::record::{EventRow, LockRow, Record, RecordError, TrialRow};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,29 @@ pub(super) struct TrialPlots {
     events: Vec<(f64, String, String, String)>,
     /// Events that are in events.csv only.
     more: usize,
+    locks: Vec<LockWait>,
+    /// Episodes that are in lock_edges.csv only.
+    more_locks: usize,
     plots: Vec<Plot>,
+}
+
+/// A stretch of time in which somebody waited for a lock of one kind, as a page has it.
+#[derive(Debug, PartialEq, Serialize)]
+struct LockWait {
+    from: f64,
+    to: f64,
+    node: String,
+    /// For what, and on which table.
+    lock: String,
+    /// What its holder was doing.
+    holder: String,
+    pairs: u64,
+    depth: Option<u64>,
+    /// Seconds.
+    longest: Option<f64>,
+    /// Identifiers have more digits than a script's numbers.
+    waiter: Option<String>,
+    blocker: Option<String>,
 }
 
 /// Series that share an axis.
@@ -28,6 +50,10 @@ struct Plot {
     title: &'static str,
     unit: &'static str,
     log: bool,
+    /// Context, which stands behind the others until somebody asks for it.
+    context: bool,
+    /// Whether the trial's lock waits are drawn over it.
+    locks: bool,
     /// What a point is, where it stands for several samples.
     note: Option<String>,
     x: Vec<f64>,
@@ -46,7 +72,7 @@ const BUDGET: usize = 200_000;
 /// No plot is made coarser than this.
 const LEAST: usize = 120;
 
-/// Events of a trial that a page holds.
+/// Events of a trial that a page holds, and lock waits.
 const EVENTS: usize = 400;
 
 /// The timelines of all trials of `record`, of which a page has `records`.
@@ -71,6 +97,7 @@ fn timeline(record: &Record, trial: &TrialRow, series: &Series, budget: usize) -
         (thousandths(event.elapsed_ms / 1000.0), event.kind.clone(), node, event.text.clone())
     });
     let phases = phases(&events, end);
+    let (locks, more_locks) = locks(record, trial);
     let begin = phases.first().map_or(0.0, |(_, from, _)| thousandths((from - 0.5).max(0.0)));
     TrialPlots {
         variant: trial.variant.clone(),
@@ -81,6 +108,8 @@ fn timeline(record: &Record, trial: &TrialRow, series: &Series, budget: usize) -
         phases,
         events: shown.collect(),
         more: dated.len().saturating_sub(EVENTS),
+        locks,
+        more_locks,
         plots: plots(series, (begin, end), budget),
     }
 }
@@ -107,25 +136,59 @@ fn phases(events: &[&EventRow], end: f64) -> Vec<(String, f64, f64)> {
     phases.collect()
 }
 
+/// The longest lock waits of a trial in the order of time, and how many there are besides.
+fn locks(record: &Record, trial: &TrialRow) -> (Vec<LockWait>, usize) {
+    let of_trial = |row: &&LockRow| row.variant == trial.variant && row.trial == trial.trial;
+    let mut rows: Vec<&LockRow> = record.locks.iter().filter(of_trial).collect();
+    let length = |row: &LockRow| row.longest_wait_s.unwrap_or(0.0).max((row.ended_ms - row.began_ms) / 1000.0);
+    rows.sort_by(|a, b| length(b).total_cmp(&length(a)));
+    let more = rows.len().saturating_sub(EVENTS);
+    rows.truncate(EVENTS);
+    rows.sort_by(|a, b| a.began_ms.total_cmp(&b.began_ms));
+    let waits = rows.into_iter().map(|row| LockWait {
+        from: thousandths(row.began_ms / 1000.0),
+        to: thousandths(row.ended_ms / 1000.0),
+        node: row.node.clone(),
+        lock: row.relation.iter().fold(row.lock.clone(), |lock, relation| format!("{lock} on {relation}")),
+        holder: row.blocker_state.clone(),
+        pairs: row.pairs_max,
+        depth: row.depth_max,
+        longest: row.longest_wait_s.map(short),
+        waiter: row.waiter_queryid.map(|id| id.to_string()),
+        blocker: row.blocker_queryid.map(|id| id.to_string()),
+    });
+    (waits.collect(), more)
+}
+
+/// A plot that a page may have: its series, title, unit, whether its axis is logarithmic, and whether it is context.
+type Planned = (Kind, &'static str, &'static str, bool, bool);
+
+const PLOTS: [Planned; 14] = [
+    (Kind::Throughput, "Throughput", "1/s", false, false),
+    (Kind::Ledger, "Writes that the ledger had acknowledged", "1/s", false, false),
+    (Kind::Response, "Response time, from the intended instant", "s", true, false),
+    (Kind::Lag, "Lag by target: from commit to visible", "s", true, false),
+    (Kind::Replay, "Lag by target: replay_lag of pg_stat_replication", "s", true, false),
+    (Kind::Waits, "Active sessions of the primary, by what they wait for", "count", false, false),
+    (Kind::Locks, "Lock waits: sessions that wait, and the roots that they wait for", "count", false, false),
+    (Kind::Wal, "WAL written", "bytes/s", false, false),
+    (Kind::Slots, "WAL that replication slots keep", "bytes", false, true),
+    (Kind::Misses, "Blocks read from outside of shared buffers", "1/s", false, true),
+    (Kind::Checkpoints, "Buffers written by checkpoints", "1/s", false, true),
+    (Kind::Cpu, "Processors used", "count", false, true),
+    (Kind::Disk, "Written to disks", "bytes/s", false, true),
+    (Kind::Pressure, "Share of the time in which something on the machine had to wait for", "ratio", false, true),
+];
+
 fn plots(series: &Series, shown: (f64, f64), budget: usize) -> Vec<Plot> {
-    let kinds = [
-        (Kind::Throughput, "Throughput", "1/s", false),
-        (Kind::Ledger, "Writes that the ledger had acknowledged", "1/s", false),
-        (Kind::Response, "Response time, from the intended instant", "s", true),
-        (Kind::Lag, "Lag by target: from commit to visible", "s", true),
-        (Kind::Replay, "Lag by target: replay_lag of pg_stat_replication", "s", true),
-        (Kind::Waits, "Active sessions of the primary, by what they wait for", "count", false),
-        (Kind::Wal, "WAL written", "bytes/s", false),
-        (Kind::Cpu, "Processors used by containers", "count", false),
-    ];
-    let each = budget / kinds.len();
-    let plots = kinds.into_iter().filter_map(|(kind, title, unit, log)| {
+    let each = budget / PLOTS.len();
+    let plots = PLOTS.into_iter().filter_map(|planned| {
         let of: BTreeMap<&str, &Vec<(i64, f64)>> = series
             .iter()
-            .filter(|((of, _), _)| *of == kind)
+            .filter(|((of, _), _)| *of == planned.0)
             .map(|((_, name), values)| (name.as_str(), values))
             .collect();
-        (!of.is_empty()).then(|| plot(&of, title, unit, log, shown, (each / of.len()).max(LEAST)))
+        (!of.is_empty()).then(|| plot(&of, planned, shown, (each / of.len()).max(LEAST)))
     });
     plots.collect()
 }
@@ -134,9 +197,7 @@ fn plots(series: &Series, shown: (f64, f64), budget: usize) -> Vec<Plot> {
 /// the worst counts, for percentiles cannot be averaged; of the rest the mean.
 fn plot(
     of: &BTreeMap<&str, &Vec<(i64, f64)>>,
-    title: &'static str,
-    unit: &'static str,
-    log: bool,
+    (kind, title, unit, log, context): Planned,
     (begin, end): (f64, f64),
     most: usize,
 ) -> Plot {
@@ -175,7 +236,7 @@ fn plot(
     }
     let what = if log { "worst" } else { "mean" };
     let note = (width > 1).then(|| format!("each point is the {what} of {width} samples"));
-    Plot { title, unit, log, note, x, series }
+    Plot { title, unit, log, context, locks: kind == Kind::Locks, note, x, series }
 }
 
 /// Four significant digits, which is more than a plot shows.
@@ -195,18 +256,19 @@ mod tests {
     fn many_samples_become_one_point_and_that_is_said() {
         let values: Vec<(i64, f64)> = (1..=1000).map(|i| (i * 1000, if i == 500 { 9.0 } else { 1.0 })).collect();
         let of = BTreeMap::from([("p99", &values)]);
-        let worst = plot(&of, "Response", "s", true, (0.0, 1001.0), 100);
+        let planned = |kind| *PLOTS.iter().find(|planned| planned.0 == kind).unwrap();
+        let worst = plot(&of, planned(Kind::Response), (0.0, 1001.0), 100);
         assert_eq!(worst.note.as_deref(), Some("each point is the worst of 10 samples"));
         assert_eq!((worst.x.len(), worst.x[0], worst.x[101]), (102, 0.0, 1001.0));
         assert_eq!(worst.series[0].values.iter().flatten().copied().fold(0.0, f64::max), 9.0);
-        let mean = plot(&of, "WAL", "bytes/s", false, (0.0, 1000.0), 100);
+        let mean = plot(&of, planned(Kind::Wal), (0.0, 1000.0), 100);
         assert_eq!(mean.series[0].values.iter().flatten().copied().fold(0.0, f64::max), 1.8);
     }
 
     #[test]
     fn series_share_instants_and_gaps_stay() {
         let (a, b) = (vec![(0, 1.0), (1000, 2.0)], vec![(1000, 3.0), (2000, 4.0)]);
-        let plot = plot(&BTreeMap::from([("a", &a), ("b", &b)]), "x", "s", false, (0.0, 2.0), 100);
+        let plot = plot(&BTreeMap::from([("a", &a), ("b", &b)]), PLOTS[0], (0.0, 2.0), 100);
         assert_eq!(plot.x, [0.0, 1.0, 2.0]);
         assert_eq!(plot.series[0].values, [Some(1.0), Some(2.0), None]);
         assert_eq!(plot.series[1].values, [None, Some(3.0), Some(4.0)]);

@@ -20,10 +20,33 @@ pub(super) enum Kind {
     Replay,
     /// Active sessions of primaries by what they wait for.
     Waits,
+    /// Sessions that wait for locks, and those at the roots of the tree.
+    Locks,
     /// WAL written by primaries, bytes a second.
     Wal,
-    /// Processors that containers used.
+    /// WAL that slots keep, bytes.
+    Slots,
+    /// Blocks read from outside of shared buffers a second.
+    Misses,
+    /// Buffers that checkpoints wrote a second.
+    Checkpoints,
+    /// Processors that servers and the machine used.
     Cpu,
+    /// Bytes a second that servers and the machine wrote to disks.
+    Disk,
+    /// Share of the time in which something on the machine had to wait, by what for.
+    Pressure,
+}
+
+impl Kind {
+    /// Whether a line of zeros says less than none: a load without errors, a class that nobody waited for.
+    fn is_of_trouble(self, name: &str) -> bool {
+        match self {
+            Kind::Waits | Kind::Locks | Kind::Slots | Kind::Misses | Kind::Checkpoints | Kind::Pressure => true,
+            Kind::Throughput => name.ends_with(" errors"),
+            Kind::Ledger | Kind::Response | Kind::Lag | Kind::Replay | Kind::Wal | Kind::Cpu | Kind::Disk => false,
+        }
+    }
 }
 
 /// Series of a trial by plot and name: milliseconds since the trial's zero, and value.
@@ -97,7 +120,46 @@ impl Trial {
                 let class = self.waits.entry(at).or_default().entry(tag(line, "wait_event_type")).or_default();
                 *class += number(line, "sessions").unwrap_or_default();
             }
-            "container" => self.counter(Kind::Cpu, tag(line, "node"), at, number(line, "cpu_usage_ns"), 1e9),
+            "pg_lock_tree" => {
+                for field in ["waiters", "roots"] {
+                    self.gauge(Kind::Locks, format!("{} {field}", tag(line, "node")), slot, number(line, field));
+                }
+            }
+            "pg_replication_slots" => {
+                let name = format!("{} {}", tag(line, "node"), tag(line, "slot_name"));
+                self.gauge(Kind::Slots, name, slot, number(line, "retained_bytes"));
+            }
+            _ => self.used(line, at),
+        }
+    }
+
+    /// What servers and the machine used: counters all of them.
+    fn used(&mut self, line: &ParsedLine<'_>, at: i64) {
+        let node = || tag(line, "node");
+        let machine = || "machine".to_owned();
+        let sum = |fields: [&str; 2]| Some(number(line, fields[0])? + number(line, fields[1])?);
+        match line.series.measurement.as_str() {
+            "pg_stat_database" => self.counter(Kind::Misses, node(), at, number(line, "blks_read"), 1.0),
+            "pg_stat_checkpointer" => {
+                self.counter(Kind::Checkpoints, node(), at, number(line, "buffers_written"), 1.0);
+            }
+            "container" => {
+                self.counter(Kind::Cpu, node(), at, number(line, "cpu_usage_ns"), 1e9);
+                self.counter(Kind::Disk, node(), at, number(line, "blkio_write_bytes"), 1.0);
+            }
+            "server_processes" => {
+                self.counter(Kind::Cpu, node(), at, sum(["cpu_user_ns", "cpu_system_ns"]), 1e9);
+                self.counter(Kind::Disk, node(), at, number(line, "write_bytes"), 1.0);
+            }
+            "host" => {
+                self.counter(Kind::Cpu, machine(), at, sum(["cpu_user_ns", "cpu_system_ns"]), 1e9);
+                self.counter(Kind::Disk, machine(), at, number(line, "disk_write_bytes"), 1.0);
+                for (what, field) in
+                    [("processor", "cpu_waiting_us"), ("memory", "memory_waiting_us"), ("disk", "io_waiting_us")]
+                {
+                    self.counter(Kind::Pressure, what.into(), at, number(line, field), 1e6);
+                }
+            }
             _ => {}
         }
     }
@@ -143,10 +205,8 @@ impl Trial {
             let values = self.waits.iter().map(|(at, of)| (*at, of.get(&class).copied().unwrap_or(0.0))).collect();
             self.series.insert((Kind::Waits, class), values);
         }
-        // A load without errors, a class that nobody waited for: a line of zeros says less than none.
         self.series.retain(|(kind, name), values| {
-            let matters = *kind == Kind::Waits || name.ends_with(" errors");
-            !values.is_empty() && (!matters || values.iter().any(|(_, value)| *value != 0.0))
+            !values.is_empty() && (!kind.is_of_trouble(name) || values.iter().any(|(_, value)| *value != 0.0))
         });
         self.series
     }

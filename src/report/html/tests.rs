@@ -1,7 +1,7 @@
 use super::super::tests::Lab;
 use super::*;
 use crate::metric::Value;
-use crate::record::{EventRow, Status};
+use crate::record::{EventRow, LockRow, Status};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
@@ -26,6 +26,7 @@ fn record(dir: &Path, points: &str) -> Record {
         (1000.0, "phase.start", "kill for 8s"),
         (2000.0, "fault.kill", HOSTILE),
         (1990.0, "ledger.last_ack", "x"),
+        (2012.0, "ledger.first_miss", "x"),
         (2300.0, "failover.confirmed", "x"),
         (2500.0, "ledger.first_ack", "x"),
     ] {
@@ -63,6 +64,12 @@ fn points() -> String {
     // The end of a phase cuts an interval in two.
     points += &line("load_ops", ",load=app", "done=0i,errors=0i", 4033);
     points += &line("load_ops", ",load=app", "done=500i,errors=0i", 5003);
+    for (at, waiters, used) in [(2000, 3, 1_000_000_000u64), (3000, 0, 1_500_000_000)] {
+        points += &line("pg_lock_tree", ",node=a,role=primary", &format!("waiters={waiters}i,roots=1i"), at);
+        let processes = format!("cpu_user_ns={used}i,cpu_system_ns=0i,write_bytes=0i");
+        points += &line("server_processes", ",node=a", &processes, at);
+        points += &line("host", "", "cpu_user_ns=5i,cpu_system_ns=5i,io_waiting_us=0i", at);
+    }
     points += &line("pg_ash", ",node=a,role=primary,state=active,wait_event_type=Lock", "sessions=3i", 2000);
     points
 }
@@ -109,9 +116,69 @@ fn series_are_read_back() {
     let waits = of("Active sessions");
     assert_eq!(waits["series"][0]["name"], "Lock");
     assert_eq!(waits["series"][0]["values"], serde_json::json!([null, 0.0, 3.0, 0.0, 0.0, null]));
+    let locks = of("Lock waits");
+    assert_eq!(locks["series"][1]["values"], serde_json::json!([null, 3.0, 0.0, null]), "waiters");
+    assert_eq!((locks["locks"].clone(), locks["context"].clone()), (true.into(), false.into()));
+    let processors = of("Processors used");
+    assert_eq!(processors["series"][0]["values"], serde_json::json!([null, 0.5, null]), "{processors}");
+    assert_eq!(processors["context"], true);
+    let titles: Vec<&str> =
+        trial["plots"].as_array().unwrap().iter().map(|plot| plot["title"].as_str().unwrap()).collect();
+    assert!(!titles.iter().any(|title| title.starts_with("Share of the time")), "nothing had to wait: {titles:?}");
     assert_eq!(of("Lag")["series"][0]["name"], "a>s1");
     assert_eq!(trial["phases"], serde_json::json!([["kill", 1.0, 5.0]]));
     assert_eq!(trial["events"][1][1], "fault.kill");
+}
+
+#[test]
+fn the_longest_lock_waits_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut record = record(dir.path(), "");
+    let wait = |i: u32| LockRow {
+        run_id: "r".into(),
+        variant: "commit=on".into(),
+        trial: 1,
+        node: "a".into(),
+        began_ms: f64::from(i) * 10.0,
+        ended_ms: f64::from(i) * 10.0 + 5.0,
+        ticks: 1,
+        lock: "transactionid".into(),
+        relation: Some(HOSTILE.into()),
+        blocker_queryid: Some(i64::MIN),
+        blocker_state: "idle in transaction".into(),
+        waiter_queryid: None,
+        pairs_max: 3,
+        depth_max: None,
+        longest_wait_s: Some(f64::from(i % 7)),
+    };
+    record.locks = (0..500).map(wait).collect();
+    let trials = serde_json::to_value(plots::trials(&record, 1).unwrap()).unwrap();
+    let of = |i: usize| {
+        let trial = trials.as_array().unwrap().iter().filter(|trial| trial["variant"] == "commit=on").nth(i);
+        trial.map(|trial| (trial["locks"].as_array().unwrap().clone(), trial["more_locks"].clone())).unwrap()
+    };
+    let (locks, more) = of(0);
+    assert_eq!((locks.len(), more), (400, 100.into()));
+    assert!(locks.iter().any(|lock| lock["longest"] == 6.0) && !locks.iter().any(|lock| lock["longest"] == 0.0));
+    assert_eq!(locks[0]["lock"], format!("transactionid on {HOSTILE}"));
+    assert_eq!(locks[0]["blocker"], i64::MIN.to_string(), "no digit is lost");
+    assert_eq!(locks[0]["depth"], serde_json::Value::Null);
+    assert_eq!(of(1), (vec![], 0.into()), "the other trials had none");
+    assert!(page(&[&record]).unwrap().matches("</script>").count() == 3);
+}
+
+#[test]
+fn it_says_which_parts_can_be_believed() {
+    let mut record = super::super::tests::record();
+    let said = |record: &Record| belief::html(record, &summarize(record));
+    let html = said(&record);
+    assert!(html.contains("✗ doubt it</span> <b>Trials</b>: 9 of 10 trials count, 1 invalid"), "{html}");
+    assert!(html.contains("✓ yes</span> <b>Throughput and response times</b>"), "{html}");
+    assert!(!html.contains("<b>Sampled points</b>"), "nothing was sampled");
+    record.manifest.accounting = crate::sink::Accounting { produced: 10, written: 9, dropped: 1, not_finite: 0 };
+    assert!(said(&record).contains("✗ doubt it</span> <b>Sampled points</b>: metrics incomplete: 9 of 10"));
+    record.values.retain(|row| row.metric != "generator.late.p99");
+    assert!(!said(&record).contains("<b>Throughput and response times</b>"), "nothing is known of it");
 }
 
 #[test]
@@ -130,6 +197,7 @@ fn a_file_without_end_is_read_as_far_as_it_goes() {
 fn the_fault_is_zero() {
     let dir = tempfile::tempdir().unwrap();
     let html = outage::html(&record(dir.path(), "")).unwrap();
+    assert!(html.contains("t2 first write missed: 12 ms"), "{html}");
     assert!(html.contains("t3 confirmed dead: 300 ms"), "{html}");
     assert!(html.contains("<span class=\"total\">510 ms</span>"), "{html}");
     assert!(html.contains("<td>–</td>"), "what was not observed is not 0");

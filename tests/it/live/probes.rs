@@ -158,7 +158,9 @@ async fn the_ledger_sees_what_is_done_behind_its_back() {
     assert_eq!(count(&values, "ledger.attempted"), count(&values, "ledger.acked"));
     assert!(value(&values, "failover.write_outage", None).unwrap() < 2.0);
     assert!(value(&values, "failover.write_outage", Some("w4")).is_some());
-    let kinds = all(|| desk.told.try_recv().ok().map(|event| event.kind));
+    let mut kinds = all(|| desk.told.try_recv().ok().map(|event| event.kind));
+    // On a busy machine a write may be late, which is said, and is no fault of the server.
+    kinds.retain(|kind| *kind != "ledger.first_miss");
     assert_eq!(kinds, ["ledger.last_ack", "ledger.first_ack", "ledger.acked_lost"]);
     let points: Vec<Point> = all(|| desk.sampled.try_recv().ok()).concat();
     assert!(points.iter().all(|point| point.measurement == "ledger") && points.len() >= 2, "{points:?}");
@@ -215,7 +217,7 @@ async fn writes_that_never_come_back_give_a_lower_bound_and_no_verdict() {
     assert_eq!(outcomes.iter().sum::<u64>(), count(&values, "ledger.attempted"));
     assert!(outcomes[1] <= 4 && count(&values, "ledger.skipped") > 20, "{values:?}");
     let kinds = all(|| desk.told.try_recv().ok().map(|event| event.kind));
-    assert_eq!(kinds, ["ledger.last_ack", "ledger.no_verdict"]);
+    assert_eq!(kinds, ["ledger.last_ack", "ledger.first_miss", "ledger.no_verdict"]);
 }
 
 #[tokio::test]
@@ -301,5 +303,7 @@ async fn a_failover_by_hand_is_measured_by_every_probe() {
     let event = |kind| events.iter().find(|event| event.kind == kind).unwrap_or_else(|| panic!("no {kind}"));
     assert!(event("ledger.last_ack").elapsed < event("ledger.first_ack").elapsed);
     assert!(event("ledger.first_ack").elapsed > t0);
+    let missed = event("ledger.first_miss").elapsed;
+    assert!(t0 <= missed && missed < event("ledger.first_ack").elapsed, "{events:?}");
     assert!(event("standby.streaming").text.contains(&s1.host.port.to_string()), "{events:?}");
 }

@@ -37,7 +37,7 @@ async fn good_rows_are_read_back_field_by_field() {
             assert_eq!((table.rows_in, table.loaded, table.rejected), (rows.len() as u64, rows.len() as u64, 0));
             let digest = table.file.as_ref().expect("a file");
             assert_eq!(digest.bytes, fs::metadata(&digest.path).expect("a file").len());
-            assert_eq!(digest.sha256.len(), 64);
+            assert_eq!(digest.blake3.len(), 64);
         }
         assert!(!folder.path().join("rejects").exists(), "nothing was rejected");
     }

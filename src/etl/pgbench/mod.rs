@@ -1,7 +1,9 @@
 //! pgbench's four tables, as `pgbench -i` makes them (`initCreateTables`, `initGenerateData` and `initCreatePKeys` of
 //! `src/bin/pgbench/pgbench.c`), so that figures compare line for line.
 
-use super::chunk::{Chunk, FULL, HEADER, TRAILER};
+pub mod source;
+
+use super::chunk::{Chunk, FULL, Format};
 use super::table::ColumnType;
 use crate::pg::connect::in_words;
 use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
@@ -162,7 +164,7 @@ async fn accounts(
 ) -> Result<(), Error> {
     let copy = "COPY pgbench_accounts (aid, bid, abalance, filler) FROM STDIN (FORMAT binary, FREEZE)";
     let mut sink = pin!(client.copy_in::<_, Bytes>(copy).await?);
-    sink.send(Bytes::from_static(HEADER)).await?;
+    sink.send(Bytes::from_static(Format::Binary.header())).await?;
     let mut chunk = Chunk::with_capacity(FULL + FULL / 16);
     let all = ACCOUNTS * i64::from(scale);
     for aid in 1..=all {
@@ -172,7 +174,7 @@ async fn accounts(
             progress(aid as u64, all as u64);
         }
     }
-    sink.send(Bytes::from_static(TRAILER)).await?;
+    sink.send(Bytes::from_static(Format::Binary.trailer())).await?;
     sink.finish().await?;
     Ok(())
 }
