@@ -275,7 +275,8 @@ impl Node {
             ("passfile", &passfile),
         ];
         if publishers.len() > 1 {
-            parameters.extend([("target_session_attrs", "primary"), ("connect_timeout", "2")]);
+            // A server that connects to another does not heed `connect_timeout`.
+            parameters.extend([("target_session_attrs", "primary"), ("tcp_user_timeout", "3000")]);
         }
         conf::conninfo(&parameters)
     }

@@ -239,7 +239,10 @@ async fn now(streams: Vec<Stream>, cluster: &Cluster) -> Vec<Stream> {
     for stream in all.iter_mut().filter(|stream| stream.from == began) {
         stream.from.clone_from(&primary);
     }
-    all.push(Stream { from: primary, to: began, by: By::Replay { slot: None } });
+    // Who died is not brought back.
+    if cluster.node(&began).is_some_and(|node| node.is_running()) {
+        all.push(Stream { from: primary, to: began, by: By::Replay { slot: None } });
+    }
     all
 }
 
