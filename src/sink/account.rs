@@ -10,8 +10,11 @@ pub struct Accounting {
     pub produced: u64,
     /// Points that are in the file.
     pub written: u64,
-    /// Points that are not: the queue was full, no field could be written, or the disk refused them.
+    /// Points that are not: the queue was full, no field could be written, it was a series too many, or the disk refused them.
     pub dropped: u64,
+    /// Of the dropped, those of a series beyond the most that a trial may have.
+    #[serde(default)]
+    pub beyond_series: u64,
     /// Fields left out of written points because they were infinite or not a number.
     pub not_finite: u64,
 }
@@ -28,6 +31,7 @@ impl std::ops::AddAssign for Accounting {
         self.produced += other.produced;
         self.written += other.written;
         self.dropped += other.dropped;
+        self.beyond_series += other.beyond_series;
         self.not_finite += other.not_finite;
     }
 }
