@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn four_buckets_make_an_octave_and_hold_everything() {
         let mut histogram = Histogram::default();
-        for micros in [1, 1000, 1001, 1024, 1025, 2048, 3_600_000_000] {
+        for micros in [1, 1000, 1001, 1024, 1025, 2000, 3_600_000_000] {
             histogram.record(Duration::from_micros(micros));
         }
         // 1024 is a bound; 2^(41/4), 2^(44/4) and 2^(127/4) are the next ones.
