@@ -35,8 +35,8 @@ bench-clones: setup
 
 # The loader beside psql's \copy: same files, same end state, in turn.
 bench-load: setup
-	cargo bench --locked --bench load
-	cargo bench --locked --bench fill_pgbench
+	cargo bench --locked --bench load -- --rounds 5
+	cargo bench --locked --bench fill_pgbench -- --fsync
 
 # The harness's own hot paths (criterion).
 bench-paths: setup

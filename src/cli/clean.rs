@@ -1,5 +1,6 @@
 //! `pgbench-rs clean`: removes what dead runs left, and nothing else.
 
+use super::template::{Row, known_runs};
 use crate::base::index::Index;
 use crate::base::inventory::Thing;
 use crate::base::units::Size;
@@ -15,8 +16,9 @@ use std::process::ExitCode;
 /// Remove what dead runs left behind: servers still running, data directories, mounts, datasets and pools of ZFS, control groups,
 /// network namespaces and devices, and on container engines what bears the run's label.
 ///
-/// Only what stands in the inventory of a run whose harness is gone is touched. What was kept on purpose
-/// (`run --keep`) is listed apart and stays, unless `--kept` is given.
+/// Only what stands in the inventory of a run whose harness is gone is touched, and templates that a run which is not known
+/// any more left half made. What was kept on purpose (`run --keep`) is listed apart and stays, unless `--kept` is given;
+/// templates are listed and stay.
 #[derive(Debug, Args)]
 pub struct Clean {
     /// Only list, remove nothing
@@ -50,25 +52,55 @@ struct Cleaned {
     errors: Vec<String>,
 }
 
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct All {
+    /// Runs of which something may be left.
+    runs: Vec<Cleaned>,
+    /// What is kept for later runs.
+    templates: Vec<Row>,
+    /// Templates that were never finished, of runs that are not known any more; removed, unless only listed.
+    half_made: Vec<PathBuf>,
+}
+
 impl Clean {
     /// Lists and removes; exit code 4 when something could not be removed.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let index = Index::of_user().context("cannot open the list of this user's runs")?;
         let runs = runs(&index).context("cannot read the list of this user's runs")?;
         let cleaned: Vec<Cleaned> = runs.iter().map(|run| self.one(run)).collect();
+        let code = ExitCode::from(if cleaned.iter().all(|run| run.errors.is_empty()) { 0 } else { 4 });
+        let stores = Store::all_of_user().context("cannot read the list of this user's templates")?;
+        let half_made = self.half_made(&stores)?;
         let mut out = std::io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&cleaned)?)?;
-        } else {
-            if cleaned.is_empty() {
-                writeln!(out, "nothing is left of any run")?;
+            let mut all = All { runs: cleaned, templates: Vec::new(), half_made };
+            for store in &stores {
+                all.templates.extend(store.list()?.into_iter().map(Row::from));
             }
-            for run in &cleaned {
-                self.print(run, &mut out)?;
-            }
-            templates(&mut out)?;
+            writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+            return Ok(code);
         }
-        Ok(ExitCode::from(if cleaned.iter().all(|run| run.errors.is_empty()) { 0 } else { 4 }))
+        if cleaned.is_empty() && half_made.is_empty() {
+            writeln!(out, "nothing is left of any run")?;
+        }
+        for run in &cleaned {
+            self.print(run, &mut out)?;
+        }
+        for dir in &half_made {
+            let did = if self.dry_run { "left    " } else { "removed " };
+            writeln!(out, "{did} {}, a template that was never finished", dir.display())?;
+        }
+        templates(&stores, &mut out)?;
+        Ok(code)
+    }
+
+    fn half_made(&self, stores: &[Store]) -> anyhow::Result<Vec<PathBuf>> {
+        let (known, mut all) = (known_runs()?, Vec::new());
+        for store in stores {
+            all.extend(if self.dry_run { store.forsaken(&known)? } else { store.sweep(&known)? });
+        }
+        Ok(all)
     }
 
     fn one(&self, run: &PastRun) -> Cleaned {
@@ -150,8 +182,8 @@ impl Clean {
 }
 
 /// What is kept for later runs, which is nobody's remains.
-fn templates(out: &mut impl Write) -> anyhow::Result<()> {
-    for store in Store::all_of_user().context("cannot read the list of this user's templates")? {
+fn templates(stores: &[Store], out: &mut impl Write) -> anyhow::Result<()> {
+    for store in stores {
         let all = store.list()?;
         let bytes: u64 = all.iter().filter_map(|kept| Some(kept.card.as_ref()?.bytes)).sum();
         if !all.is_empty() {

@@ -9,6 +9,7 @@ mod destination;
 mod doctor;
 mod export;
 mod generate;
+mod history;
 mod list;
 mod load;
 mod new;
@@ -51,7 +52,7 @@ Begin with:
   pgbench-rs clone create --from 'dbname=postgres' --data-dir DIR    a writable clone of a server that you run
 
 Exit codes: 0 fine, 1 a claim failed or a regression, 2 bad scenario or arguments, 4 the run failed, a variant has no valid trial
-or a claim cannot be judged, 3 `compare` cannot tell, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
+or a claim cannot be judged, 3 `compare` or `history` cannot tell, 130 interrupted. Data goes to stdout, progress and messages to stderr.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -62,6 +63,7 @@ enum Command {
     New(new::New),
     Report(report::Report),
     Compare(compare::Compare),
+    History(history::History),
     Export(export::Export),
     Selftest(selftest::Selftest),
     Replay(replay::Replay),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::New(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::History(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Selftest(command) => command.run(),
         Command::Replay(command) => command.run(),

@@ -24,13 +24,17 @@ pub struct ScenarioArgs {
     /// Repetitions of each variant, instead of the scenario's
     #[arg(long, value_name = "N")]
     trials: Option<u32>,
+    /// End before that many once the first metric of the answer is known within so many per cent in every variant
+    #[arg(long, value_name = "PERCENT")]
+    within: Option<f64>,
 }
 
 impl ScenarioArgs {
     /// Its text with everything laid over it.
     pub fn source(&self) -> anyhow::Result<Source> {
         let trials = self.trials.map(|trials| format!("trials={trials}"));
-        let sets = self.driver().into_iter().chain(self.sets.iter().cloned()).chain(trials);
+        let within = self.within.map(|within| format!("stop.within={within}%"));
+        let sets = self.driver().into_iter().chain(self.sets.iter().cloned()).chain(trials).chain(within);
         Ok(find(&self.scenario)?.with_sets(sets))
     }
 

@@ -1,6 +1,7 @@
 //! `pgbench-rs template`: the loaded data directories that runs keep for later ones.
 
 use super::Usage;
+use crate::base::index::Index;
 use crate::base::units::{Size, human};
 use crate::cluster::templates::{Kept, STORE, Store, StoreError};
 use anyhow::Context;
@@ -64,7 +65,7 @@ struct Remove {
 
 /// A template, as it is shown.
 #[derive(Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     name: String,
     dir: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,13 +128,26 @@ impl List {
     }
 }
 
+/// Tells which runs stand in this user's index: what they left is for `clean` to undo.
+pub(super) fn known_runs() -> anyhow::Result<impl Fn(&str) -> bool> {
+    let index = Index::of_user().context("cannot open the list of this user's runs")?;
+    let entries = index.entries().context("cannot read the list of this user's runs")?;
+    let runs: Vec<String> = entries.into_iter().map(|(_, entry)| entry.owner.run).collect();
+    Ok(move |run: &str| runs.iter().any(|known| known == run))
+}
+
 impl Prune {
     fn run(self) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout().lock();
         let mut all = Vec::new();
+        let known = known_runs()?;
         for store in self.of.stores()? {
+            let half_made = store.sweep(&known)?;
             let pruned = store.prune(self.to.0)?;
             if !self.of.json {
+                for dir in &half_made {
+                    writeln!(out, "removed {}, which was never finished", dir.display())?;
+                }
                 for (name, bytes) in &pruned.removed {
                     writeln!(out, "removed {name} ({})", Size(*bytes))?;
                 }
@@ -144,7 +158,8 @@ impl Prune {
             let removed: Vec<&String> = pruned.removed.iter().map(|(name, _)| name).collect();
             let (left, in_use) = (pruned.left, pruned.in_use);
             all.push(serde_json::json!({
-                "store": store.dir(), "removed": removed, "left_bytes": left, "in_use_bytes": in_use
+                "store": store.dir(), "removed": removed, "half_made": half_made,
+                "left_bytes": left, "in_use_bytes": in_use
             }));
         }
         if self.of.json {

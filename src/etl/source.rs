@@ -4,6 +4,7 @@
 use super::chunk::{Chunk, Format};
 use super::imdb;
 use super::job;
+use super::pgbench;
 use super::rejects::Reject;
 use super::synthetic;
 use super::table::Table;
@@ -21,6 +22,8 @@ pub enum Source {
     SyntheticImdb(synthetic::source::Tables),
     /// Tables of the user's own, synthetic.
     Tables(tables::Tables),
+    /// pgbench's own.
+    Pgbench(pgbench::source::Tables),
     /// The 21 files of the Join Order Benchmark.
     Job(job::Files),
 }
@@ -91,6 +94,7 @@ impl Source {
             Source::Imdb(_) => "imdb",
             Source::SyntheticImdb(_) => "synthetic_imdb",
             Source::Tables(_) => "tables",
+            Source::Pgbench(_) => "pgbench",
             Source::Job(_) => "job",
         }
     }
@@ -99,7 +103,7 @@ impl Source {
     pub fn format(&self) -> Format {
         match self {
             Source::Imdb(files) => files.format(),
-            Source::SyntheticImdb(_) | Source::Tables(_) | Source::Job(_) => Format::Binary,
+            Source::SyntheticImdb(_) | Source::Tables(_) | Source::Pgbench(_) | Source::Job(_) => Format::Binary,
         }
     }
 
@@ -109,6 +113,7 @@ impl Source {
             Source::Imdb(files) => files.tables(),
             Source::SyntheticImdb(tables) => tables.tables(),
             Source::Tables(tables) => tables.tables(),
+            Source::Pgbench(tables) => tables.tables(),
             Source::Job(files) => files.tables(),
         }
     }
@@ -116,7 +121,7 @@ impl Source {
     /// What is to be said of its tables to whoever finds them, and becomes their comment: that rows are synthetic.
     pub fn note(&self) -> Option<String> {
         match self {
-            Source::Imdb(_) | Source::Job(_) => None,
+            Source::Imdb(_) | Source::Pgbench(_) | Source::Job(_) => None,
             Source::SyntheticImdb(tables) => Some(tables.note()),
             Source::Tables(tables) => Some(tables.note()),
         }
@@ -128,6 +133,7 @@ impl Source {
             Source::Imdb(files) => files.amount(table),
             Source::SyntheticImdb(tables) => tables.amount(table),
             Source::Tables(tables) => tables.amount(table),
+            Source::Pgbench(tables) => tables.amount(table),
             Source::Job(files) => files.amount(table),
         }
     }
@@ -140,6 +146,7 @@ impl Source {
             Source::Imdb(files) => files.key(table),
             Source::SyntheticImdb(tables) => tables.key(table),
             Source::Tables(tables) => tables.key(table),
+            Source::Pgbench(tables) => tables.key(table),
             Source::Job(files) => files.key(table),
         }
     }
@@ -148,7 +155,7 @@ impl Source {
     pub fn has_parts(&self, _table: usize) -> bool {
         match self {
             // A compressed file can be read from its beginning only.
-            Source::SyntheticImdb(_) | Source::Tables(_) => true,
+            Source::SyntheticImdb(_) | Source::Tables(_) | Source::Pgbench(_) => true,
             Source::Imdb(_) | Source::Job(_) => false,
         }
     }
@@ -159,6 +166,7 @@ impl Source {
             Source::Imdb(files) => Rows::Imdb(Box::new(files.open_rows(table)?)),
             Source::SyntheticImdb(tables) => Rows::SyntheticImdb(Box::new(tables.open(table, part))),
             Source::Tables(tables) => Rows::Tables(Box::new(tables.open(table, part))),
+            Source::Pgbench(tables) => Rows::Pgbench(tables.open(table, part)),
             Source::Job(files) => Rows::Job(Box::new(files.open_rows(table)?)),
         })
     }
@@ -173,7 +181,7 @@ impl Source {
     ) -> Result<(), SourceError> {
         match self {
             Source::Imdb(files) => files.look(table, columns, see),
-            Source::SyntheticImdb(_) | Source::Tables(_) => Ok(()),
+            Source::SyntheticImdb(_) | Source::Tables(_) | Source::Pgbench(_) => Ok(()),
             Source::Job(files) => files.look(table, columns, see),
         }
     }
@@ -188,6 +196,8 @@ pub enum Rows {
     SyntheticImdb(Box<synthetic::source::Rows>),
     /// Of a user's own synthetic table.
     Tables(Box<tables::Rows>),
+    /// Of one of pgbench's tables.
+    Pgbench(pgbench::source::Rows),
     /// Of a file of the Join Order Benchmark's.
     Job(Box<job::Rows>),
 }
@@ -200,6 +210,7 @@ impl Rows {
             Rows::Imdb(rows) => rows.fill(chunk),
             Rows::SyntheticImdb(rows) => Ok(rows.fill(chunk)),
             Rows::Tables(rows) => Ok(rows.fill(chunk)),
+            Rows::Pgbench(rows) => Ok(rows.fill(chunk)),
             Rows::Job(rows) => rows.fill(chunk),
         }
     }
@@ -208,7 +219,7 @@ impl Rows {
     pub fn rejected(&mut self) -> Vec<Reject> {
         match self {
             Rows::Imdb(rows) => rows.rejected(),
-            Rows::SyntheticImdb(_) | Rows::Tables(_) => Vec::new(),
+            Rows::SyntheticImdb(_) | Rows::Tables(_) | Rows::Pgbench(_) => Vec::new(),
             Rows::Job(rows) => rows.rejected(),
         }
     }
@@ -217,7 +228,7 @@ impl Rows {
     pub fn position(&self) -> u64 {
         match self {
             Rows::Imdb(rows) => rows.position(),
-            Rows::SyntheticImdb(_) | Rows::Tables(_) => 0,
+            Rows::SyntheticImdb(_) | Rows::Tables(_) | Rows::Pgbench(_) => 0,
             Rows::Job(rows) => rows.position(),
         }
     }
@@ -226,7 +237,7 @@ impl Rows {
     pub fn digest(self) -> Option<Digest> {
         match self {
             Rows::Imdb(rows) => Some(rows.digest()),
-            Rows::SyntheticImdb(_) | Rows::Tables(_) => None,
+            Rows::SyntheticImdb(_) | Rows::Tables(_) | Rows::Pgbench(_) => None,
             Rows::Job(rows) => Some(rows.digest()),
         }
     }

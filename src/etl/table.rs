@@ -53,6 +53,8 @@ pub enum ColumnType {
     Jsonb,
     /// `date`.
     Date,
+    /// `timestamp`.
+    Timestamp,
     /// `timestamp with time zone`.
     Timestamptz,
 }
@@ -93,6 +95,7 @@ impl ColumnType {
             ColumnType::TextArray => "text[]".into(),
             ColumnType::Jsonb => "jsonb".into(),
             ColumnType::Date => "date".into(),
+            ColumnType::Timestamp => "timestamp".into(),
             ColumnType::Timestamptz => "timestamp with time zone".into(),
         }
     }

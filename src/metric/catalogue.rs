@@ -96,6 +96,20 @@ pub const METRICS: &[Metric] = &[
     m("etl.lag.end", "bytes", Lower, "WAL that a standby had not replayed when the load ended; by node"),
     m("etl.lag.gone", "s", Lower, "from the end of the load until a standby had replayed it"),
     m("load.tps", "1/s", Higher, "transactions completed per second"),
+    m(
+        "load.warm_up",
+        "s",
+        Neither,
+        "what was cut from the beginning of a phase without steps, until throughput was steady (by MSER-5, or as its `warm_up` says); absent where it never was, and of less than 7.5 s",
+    ),
+    m("load.unsteady", "count", Lower, "1 of a phase in which throughput did not become steady, else 0"),
+    m("load.steady.tps", "1/s", Higher, "transactions completed per second after the warm-up"),
+    m(
+        "load.steady.half_width",
+        "ratio",
+        Lower,
+        "half of the 95 % interval of `load.steady.tps` within this run alone, by effective sample size",
+    ),
     m("load.started", "count", Neither, "transactions that became due (open loop) or were begun (closed loop)"),
     m("load.transactions", "count", Higher, "transactions completed"),
     m(

@@ -1,11 +1,14 @@
 //! How long a plan takes and what disk it needs, before anything is done. The assumptions are coarse
 //! and are printed with the figures.
 
+use super::data::{self, A_SCALE, Amounts};
 use super::{Plan, Variant};
 use crate::base::units::{Size, Time};
+use crate::fault::Fault;
+use crate::scenario::{Phase, Scenario};
 use crate::workload::Load;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a plan will take.
@@ -33,8 +36,6 @@ const UP_A_NODE: Duration = Duration::from_millis(600);
 const DOWN: Duration = Duration::from_millis(1000);
 /// A fresh cluster's files.
 const EMPTY: u64 = 40 << 20;
-/// pgbench's tables and indexes of scale 1.
-const A_SCALE: u64 = 15 << 20;
 /// WAL of one of pgbench's writing transactions, full-page images included.
 const WAL_A_TRANSACTION: f64 = 8192.0;
 /// PostgreSQL's own `max_wal_size`.
@@ -45,21 +46,63 @@ const LEAST_WAL: u64 = 32 << 20;
 impl Plan {
     /// Estimates time and disk.
     pub fn estimate(&self) -> Estimate {
-        let scales: BTreeSet<u32> = self.variants.iter().map(scale).collect();
-        let loading: Duration = scales.iter().map(|scale| INITDB + LOADING_A_SCALE * *scale).sum();
-        let trials: Duration = self.trials.iter().map(|trial| trial_lasts(self.variant(trial))).sum();
+        let mut amounts = Amounts::default();
+        let needs: Vec<Needs> = self.variants.iter().map(|variant| Needs::of(variant, &mut amounts)).collect();
+        let each = |needs| -> Vec<_> { Needs::templates(needs).map(|template| (template, needs)).collect() };
+        let mut templates: BTreeMap<_, &Needs> = needs.iter().flat_map(each).collect();
+        let loading: Duration = templates.values().map(|needs| needs.loading).sum();
+        let trials: Duration = self.trials.iter().map(|trial| needs[trial.variant].trial).sum();
         // What somebody else's servers hold lies elsewhere.
-        let here = || self.variants.iter().filter(|variant| !variant.scenario.is_external());
-        let copied: BTreeSet<u32> = here().map(scale).collect();
-        let templates: u64 = copied.into_iter().map(directory).sum();
-        let live = here().map(live_bytes).max().unwrap_or_default();
+        templates.retain(|_, needs| needs.is_here);
+        let kept = templates.values().map(|needs| needs.directory).fold(0, u64::saturating_add);
+        let live = needs.iter().filter(|needs| needs.is_here).map(|needs| needs.live).max().unwrap_or_default();
         Estimate {
             duration: whole_seconds(loading + trials),
             loading: whole_seconds(loading),
-            trial: whole_seconds(self.variants.iter().map(trial_lasts).max().unwrap_or_default()),
-            disk: Size(templates + live),
-            assumptions: assumptions(self.variants.iter().any(has_disks)),
+            trial: whole_seconds(needs.iter().map(|needs| needs.trial).max().unwrap_or_default()),
+            disk: Size(kept.saturating_add(live)),
+            assumptions: assumptions(self),
         }
+    }
+}
+
+/// What a variant needs.
+struct Needs {
+    /// What its trials start from, told apart by this.
+    template: String,
+    /// And by the servers' major versions.
+    versions: BTreeSet<Option<u32>>,
+    /// To make one.
+    loading: Duration,
+    /// Bytes of it.
+    directory: u64,
+    /// How long a trial lasts.
+    trial: Duration,
+    /// Bytes of the data directories of a trial.
+    live: u64,
+    /// Whether the servers are ours.
+    is_here: bool,
+}
+
+impl Needs {
+    fn of(variant: &Variant, amounts: &mut Amounts) -> Needs {
+        let scenario = &variant.scenario;
+        let (scale, before) = (scenario.filled().unwrap_or_default(), amounts.before(scenario));
+        let data: Vec<String> = scenario.loaded_before().map(|(_, data)| data::key(data)).collect();
+        let directory = (EMPTY + A_SCALE * u64::from(scale)).saturating_add(before.disk);
+        Needs {
+            template: format!("{scale} {}", data.join(" ")),
+            versions: scenario.nodes().iter().map(|node| node.version.map(|version| version.0)).collect(),
+            loading: INITDB + LOADING_A_SCALE * scale + before.time,
+            directory,
+            trial: trial_lasts(scenario, directory, amounts),
+            live: live_bytes(scenario, directory, amounts.by_steps(scenario).disk),
+            is_here: !scenario.is_external(),
+        }
+    }
+
+    fn templates(&self) -> impl Iterator<Item = (Option<u32>, &str)> {
+        self.versions.iter().map(|version| (*version, self.template.as_str()))
     }
 }
 
@@ -67,7 +110,7 @@ fn has_disks(variant: &Variant) -> bool {
     variant.scenario.nodes().iter().any(|node| node.disk.is_some())
 }
 
-fn assumptions(disks: bool) -> Vec<String> {
+fn assumptions(plan: &Plan) -> Vec<String> {
     let mut all = vec![
         format!(
             "loaded once for each scale: {} for initdb, {} a scale; then copied for each node of each trial",
@@ -87,7 +130,10 @@ fn assumptions(disks: bool) -> Vec<String> {
         ),
         "one trial's directories at a time, beside what they are copied from".to_owned(),
     ];
-    if disks {
+    if plan.variants.iter().any(|variant| !variant.scenario.data.is_empty()) {
+        all.push(data::ASSUMED.to_owned());
+    }
+    if plan.variants.iter().any(has_disks) {
         all.push(
             "a node with a disk of its own: no more than that, and of its file only what was written to".to_owned(),
         );
@@ -99,35 +145,38 @@ fn whole_seconds(duration: Duration) -> Time {
     Time::s(duration.as_secs_f64().ceil() as u64)
 }
 
-/// The scale of pgbench's tables; 0 without them.
-fn scale(variant: &Variant) -> u32 {
-    variant.scenario.scale().unwrap_or_default()
+/// A phase that ends with a load lasts about as long as that.
+fn trial_lasts(scenario: &Scenario, directory: u64, amounts: &mut Amounts) -> Duration {
+    let nodes = scenario.nodes().len() as u32;
+    let copied = directory.saturating_mul(u64::from(nodes));
+    let mut lasts = |phase: &Phase| {
+        let until = phase.until.as_ref().and_then(|name| phase.steps.get(name.as_str()));
+        let load = until.and_then(|step| match &step.act {
+            Fault::Load(load) => Some(step.at.0 + amounts.of(scenario.data.get(load.data.as_str())?)?.time),
+            _ => None,
+        });
+        load.map_or(phase.lasts.0, |load| load.min(phase.lasts.0))
+    };
+    let phases: Duration = scenario.phase.iter().map(&mut lasts).sum();
+    UP_A_NODE * nodes + Duration::from_secs_f64(copied as f64 / f64::from(1 << 30)) + phases + DOWN
 }
 
-fn directory(scale: u32) -> u64 {
-    EMPTY + A_SCALE * u64::from(scale)
-}
-
-fn trial_lasts(variant: &Variant) -> Duration {
-    let nodes = variant.scenario.nodes().len() as u32;
-    let copied = directory(scale(variant)) * u64::from(nodes);
-    UP_A_NODE * nodes + Duration::from_secs_f64(copied as f64 / f64::from(1 << 30)) + variant.scenario.lasts() + DOWN
-}
-
-fn live_bytes(variant: &Variant) -> u64 {
-    let scenario = &variant.scenario;
+/// `loaded`: bytes of what steps load, all of which goes through the WAL.
+fn live_bytes(scenario: &Scenario, directory: u64, loaded: u64) -> u64 {
     let seconds = scenario.lasts().as_secs_f64();
     let ledger = scenario.probe.ledger.as_ref().map_or(0.0, |ledger| ledger.rate);
     let written = scenario.load.values().map(|load| wal_per_second(load) * seconds).sum::<f64>()
-        + ledger * seconds * WAL_A_TRANSACTION;
+        + ledger * seconds * WAL_A_TRANSACTION
+        + loaded as f64;
     let nodes = scenario.nodes().into_iter().map(|node| {
         let limit = node.settings.get("max_wal_size").and_then(|size| size.parse::<Size>().ok());
         let limit = limit.map_or(MAX_WAL_SIZE, |size| size.0);
-        let all = directory(scale(variant)) + (written as u64).clamp(LEAST_WAL.min(limit), limit.max(LEAST_WAL));
+        let wal = (written as u64).clamp(LEAST_WAL.min(limit), limit.max(LEAST_WAL));
+        let all = directory.saturating_add(loaded).saturating_add(wal);
         // More than its own disk has it cannot take.
         node.disk.map_or(all, |disk| all.min(disk.size.0))
     });
-    nodes.sum()
+    nodes.fold(0, u64::saturating_add)
 }
 
 /// A closed loop writes as fast as it can, so its WAL is taken to reach the limit.

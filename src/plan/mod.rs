@@ -2,6 +2,7 @@
 //! Nothing here is decided later but what only the machine can say.
 
 mod clones;
+mod data;
 mod estimate;
 mod logical;
 mod order;
@@ -12,8 +13,8 @@ pub use clones::Places;
 pub use estimate::Estimate;
 pub use print::Printed;
 
-use crate::scenario::Scenario;
 use crate::scenario::read::Document;
+use crate::scenario::{Scenario, Stopping};
 use serde::{Deserialize, Serialize};
 
 /// What a run will do.
@@ -25,6 +26,9 @@ pub struct Plan {
     pub question: String,
     /// The metrics that the verdict is about.
     pub answer: Vec<String>,
+    /// When there are fewer trials than these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stopping>,
     /// All variants, in the order of the axes' levels.
     pub variants: Vec<Variant>,
     /// All trials, in the order in which they run.
@@ -74,6 +78,7 @@ pub fn expand(document: &Document) -> Plan {
         scenario: scenario.name.clone(),
         question: scenario.question.clone(),
         answer: scenario.answer.clone(),
+        stop: scenario.stop.clone(),
         trials: order::trials(scenario.design.order, variants.len(), scenario.trials, scenario.seed),
         variants,
     }

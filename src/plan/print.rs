@@ -1,6 +1,7 @@
 //! A plan as text: everything that would happen.
 
 use super::clones::{self, Places};
+use super::data::{Amounts, in_words};
 use super::{Plan, Variant, logical, place};
 use crate::base::units::{Size, Time, human};
 use crate::manager::{Fence, Manager};
@@ -80,6 +81,11 @@ fn variants(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     let rounds = plan.trials.len() / plan.variants.len().max(1);
     let (variants, trials) = (counted(plan.variants.len(), "variant"), counted(rounds, "trial"));
     writeln!(f, "\n{variants}, {trials} of each")?;
+    if let Some(stop) = &plan.stop {
+        let metric = stop.metric.as_ref().or(plan.answer.first()).map_or("", String::as_str);
+        let (within, at_least) = (stop.within, stop.at_least);
+        writeln!(f, "  fewer once {metric} is known within {within} in every variant, but at least {at_least}")?;
+    }
     for Variant { name, patches, .. } in &plan.variants {
         writeln!(f, "  {name}")?;
         for (path, value) in patches {
@@ -160,10 +166,10 @@ fn manager(manager: &Manager) -> String {
 }
 
 fn data(f: &mut fmt::Formatter<'_>, scenario: &Scenario) -> fmt::Result {
-    let later = scenario.loaded_by_steps();
+    let (later, mut amounts) = (scenario.loaded_by_steps(), Amounts::default());
     for (name, data) in &scenario.data {
         let when = if later.contains(&name.as_str()) { "loaded by a step" } else { "loaded once, before any trial" };
-        writeln!(f, "  {name}: {}, {when}", data.describe())?;
+        writeln!(f, "  {name}: {}, {when}{}", data.describe(), in_words(amounts.of(data)))?;
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Active checks: the ledger of acknowledged writes, commit-to-visible lag, lag as servers tell it, whether targets end
-//! up equal to their sources, standbys streaming again, throughput back in its band, thin clones.
+//! up equal to their sources, standbys streaming again, throughput back in its band, throughput steady, thin clones.
 
 mod apart;
 pub mod clones;
 pub mod lag;
 pub mod ledger;
 pub mod recovery;
+pub mod steady;
 pub mod stream;
 pub mod streaming;
 pub mod truth;

@@ -88,6 +88,9 @@ pub struct Manifest {
     /// What became of them on their way to each `[sink.NAME]`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub sinks: IndexMap<String, Account>,
+    /// Why there were no more trials, where a rule says when there are enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
     /// The whole plan.
     pub plan: serde_json::Value,
     /// What the report made of it, once it is over.
@@ -134,6 +137,9 @@ pub struct Template {
     pub name: String,
     /// Whether it is kept beyond the run.
     pub kept: bool,
+    /// Why it is not, so that the next run loads again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
     /// What was loaded into it, and how.
     pub data: Vec<serde_json::Value>,
     /// When it was made, UTC, if it is kept.
@@ -154,6 +160,35 @@ pub struct Template {
     /// Why that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// Why a stopping rule ended the trials.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The metric that was looked at after every round.
+    pub metric: String,
+    /// How well it was to be known: 0.02 is two per cent.
+    pub within: f64,
+    /// Rounds that there were to be in any case.
+    pub at_least: u32,
+    /// Rounds after which it was to end in any case.
+    pub at_most: u32,
+    /// Rounds that there were.
+    pub rounds: u32,
+    /// Which of these it was.
+    pub reason: StopReason,
+    /// How far the 95 % interval reaches above the geometric mean, as a share of it, by variant; null where it has none.
+    pub half_widths: IndexMap<String, Option<f64>>,
+}
+
+/// What ended the trials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The metric was known well enough in every variant.
+    Precise,
+    /// There were as many rounds as there were to be at most.
+    Ceiling,
 }
 
 /// How a run ended.

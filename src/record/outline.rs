@@ -217,6 +217,7 @@ pub(crate) mod tests {
             scenario: text("name"),
             question: text("question"),
             answer: table["answer"].as_array().unwrap().iter().map(|m| m.as_str().unwrap().to_owned()).collect(),
+            stop: None,
             variants: levels.iter().map(variant).collect(),
             trials: trials.collect(),
         }

@@ -2,7 +2,8 @@
 //! before the next trial starts.
 
 use super::{
-    EventRow, LockRow, Manifest, Outline, RecordError, RunStatus, Server, Status, SummaryRow, Template, TrialRow, host,
+    EventRow, LockRow, Manifest, Outline, RecordError, RunStatus, Server, Status, Stopped, SummaryRow, Template,
+    TrialRow, host,
 };
 use crate::base::clock::Clock;
 use crate::base::mask::{mask, mask_command, mask_json};
@@ -122,6 +123,7 @@ impl Writer {
             absent: BTreeSet::new(),
             accounting: Accounting::default(),
             sinks: IndexMap::new(),
+            stopped: None,
             plan,
             result: None,
         };
@@ -237,6 +239,11 @@ impl Writer {
         self.manifest.accounting += ended.accounting;
         self.manifest.absent.extend(ended.absent.iter().cloned());
         self.write_manifest()
+    }
+
+    /// Notes why there are no more trials.
+    pub fn stopped(&mut self, stopped: Stopped) {
+        self.manifest.stopped = Some(stopped);
     }
 
     /// What became of the points of the trials so far.

@@ -2,8 +2,9 @@
 
 use super::figures::by_trial;
 use crate::record::outline::Variant;
-use crate::record::{EventRow, Record, RunStatus, SummaryRow};
+use crate::record::{EventRow, Record, RunStatus, Status, SummaryRow};
 use crate::sink::Account;
+use indexmap::IndexMap;
 use std::collections::BTreeSet;
 
 /// The notes under a summary.
@@ -36,6 +37,7 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
     for variant in &record.plan.variants {
         caveats.extend(grave_events(record, &variant.name));
         caveats.extend(unchecked(record, variant));
+        caveats.extend(unsteady(record, &variant.name));
     }
     if record.values.iter().any(|row| row.metric.starts_with("lag.last_replayed")) {
         let text = "the age of the last replayed transaction grows on an idle primary too, with nothing behind; as lag it \
@@ -49,7 +51,7 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
     caveats.extend(missed(record));
     caveats.extend(manifest.sinks.iter().filter_map(|(name, account)| undelivered(name, account)));
     let reason = manifest.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-    let planned = record.plan.trials.len();
+    let planned = super::stopped::planned(record).count();
     match manifest.status {
         RunStatus::Finished => {}
         RunStatus::Running => caveats.push(format!("the run has no end: {done} of {planned} trials are recorded")),
@@ -124,6 +126,27 @@ fn grave_events<'a>(record: &'a Record, variant: &'a str) -> impl Iterator<Item 
         let count = events.iter().map(|event| event.trial).collect::<BTreeSet<_>>().len();
         Some(format!("{variant}: in {count} of {trials} trials: {name}: {text}"))
     })
+}
+
+/// A line for each load and phase that did not become steady in some trial that counts.
+pub(super) fn unsteady(record: &Record, variant: &str) -> Vec<String> {
+    let ok = |trial: u32| {
+        let rows = record.trials.iter().filter(|row| row.variant == variant && row.status == Status::Ok);
+        rows.into_iter().any(|row| row.trial == trial)
+    };
+    let mut found: IndexMap<(&str, &str), (usize, usize)> = IndexMap::new();
+    let rows = record.values.iter().filter(|row| row.variant == variant && row.metric == "load.unsteady");
+    for row in rows.filter(|row| ok(row.trial)) {
+        let of = (row.subject.as_deref().unwrap_or_default(), row.phase.as_deref().unwrap_or_default());
+        let (unsteady, known) = found.entry(of).or_default();
+        *known += 1;
+        *unsteady += usize::from(row.value > 0.0);
+    }
+    let found = found.into_iter().filter(|(_, (unsteady, _))| *unsteady > 0);
+    let line = |((load, phase), (unsteady, known)): ((&str, &str), (usize, usize))| {
+        format!("{variant}: load {load} reached no steady state in {phase}, in {unsteady} of {known} trials")
+    };
+    found.map(line).collect()
 }
 
 /// The bounds of validity that were not checked in some trial that counts, as it does not have the metric.

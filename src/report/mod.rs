@@ -7,6 +7,7 @@ mod clones;
 pub mod compare;
 pub mod export;
 mod figures;
+pub mod history;
 pub mod html;
 mod humane;
 pub mod judge;
@@ -14,10 +15,13 @@ mod reading;
 mod samples;
 pub mod selftest;
 pub mod statistics;
+mod stopped;
 mod table;
 mod terminal;
 
 pub use figures::Figure;
+pub use reading::value_of;
+pub use stopped::in_words;
 pub use terminal::terminal;
 
 use crate::base::units::counted;
@@ -38,6 +42,9 @@ pub struct Summary {
     pub question: String,
     /// The answer in one sentence, variant by variant.
     pub answer: String,
+    /// Why there were no more trials, where a rule said when there were enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// How the run ended.
     pub status: RunStatus,
     /// The servers' version.
@@ -120,6 +127,7 @@ pub fn summarize(record: &Record) -> Summary {
         scenario: manifest.scenario.clone(),
         question: record.plan.question.clone(),
         answer: answers.join("; "),
+        stopped: manifest.stopped.as_ref().map(in_words),
         status: manifest.status,
         server: versions(manifest),
         machine: machine(record),
@@ -177,7 +185,7 @@ fn variant(record: &Record, name: &str) -> VariantSummary {
     let index = record.plan.variants.iter().position(|v| v.name == name);
     VariantSummary {
         variant: name.to_owned(),
-        planned: record.plan.trials.iter().filter(|trial| Some(trial.variant) == index).count(),
+        planned: stopped::planned(record).filter(|trial| Some(trial.variant) == index).count(),
         ok: count(|status| status == Status::Ok),
         invalid: count(|status| status == Status::Invalid),
         failed: count(|status| matches!(status, Status::Failed | Status::Interrupted)),

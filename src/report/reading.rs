@@ -11,6 +11,7 @@
 
 use crate::metric::{Better, Value, catalogue};
 use crate::record::SummaryRow;
+use crate::record::outline::Variant;
 
 /// A row, from wherever.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,11 @@ pub(super) fn worst(metric: &str, readings: &[Reading<'_>]) -> Option<f64> {
         Better::Higher => values.min_by(f64::total_cmp),
         Better::Lower | Better::Neither => values.max_by(f64::total_cmp),
     }
+}
+
+/// What `metric` means in a trial of `variant` that came to `values`.
+pub fn value_of(variant: &Variant, metric: &str, values: &[Value]) -> Option<f64> {
+    worst(metric, &unnamed(values.iter().map(Reading::from), metric, variant.scenario.meant_phase()))
 }
 
 /// Which way is better; a metric that today's catalogue does not know has none.

@@ -30,6 +30,9 @@ pub fn terminal(summary: &Summary) -> String {
     for variant in &summary.variants {
         out += &paragraph(&format!("  {:names$}  ", variant.variant), &variant.answer);
     }
+    if let Some(stopped) = &summary.stopped {
+        out += &paragraph("  ", stopped);
+    }
     out.push('\n');
     let heads: Vec<&str> = summary.variants.iter().map(|variant| variant.variant.as_str()).collect();
     out += &table(&heads, &rows(summary));
@@ -136,6 +139,7 @@ fn context(summary: &Summary) -> Vec<Row> {
         let at = |what: &str| format!("{load} {phase}: {what}");
         let of = (Some(phase.as_str()), Some(load.as_str()));
         rows.push(row(&at("tps"), variants, |v| v.figure("load.tps", of.0, of.1).map(|f| cell(v, f))));
+        rows.extend(steady(&at, variants, of));
         let quantiles = ["load.response.p50", "load.response.p99"];
         rows.push(row(&at("p50 / p99"), variants, |v| v.several(&quantiles, of.0, of.1)));
         if with_failures {
@@ -144,6 +148,20 @@ fn context(summary: &Summary) -> Vec<Row> {
     }
     rows.extend(APPARATUS.iter().map(|(label, metric)| unnamed(label, metric, variants)));
     rows
+}
+
+/// What was cut as warm-up, and the throughput of the rest, where that is less than the whole.
+fn steady(
+    at: &dyn Fn(&str) -> String,
+    variants: &[VariantSummary],
+    (phase, load): (Option<&str>, Option<&str>),
+) -> Vec<Row> {
+    let cut = variants.iter().filter_map(|v| v.figure("load.warm_up", phase, load)).any(|figure| figure.max > 0.0);
+    let of = |(label, metric): &(&str, &str)| {
+        row(&at(label), variants, |v| v.figure(metric, phase, load).map(|figure| cell(v, figure)))
+    };
+    let rows = [("warm-up cut", "load.warm_up"), ("tps after it", "load.steady.tps")];
+    rows.iter().filter(|_| cut).map(of).collect()
 }
 
 const OUTAGE: [(&str, &str); 6] = [

@@ -38,6 +38,7 @@ impl Lab {
             templates: Vec::new(),
             accounting: Default::default(),
             sinks: Default::default(),
+            stopped: None,
             plan: serde_json::to_value(&plan).unwrap(),
             result: None,
         };
@@ -240,4 +241,21 @@ fn what_never_happened_has_a_bound_in_json() {
     let on = figures(1);
     assert!((on[0]["upper_95"].as_f64().unwrap() - 0.95).abs() < 1e-9, "{on:?}");
     assert_eq!(on[1].get("upper_95"), None, "no harm");
+}
+
+#[test]
+fn no_steady_state_is_an_answer_that_summaries_and_comparisons_give() {
+    let mut lab = Lab::new(&["off", "on"], 3);
+    for trial in 1..=3 {
+        let of = |metric, value| Value::new(metric, value).subject("app").phase("steady");
+        lab.ok("off", trial, &[of("load.unsteady", f64::from(trial / 2 % 2)), of("load.tps", 500.0)]);
+        lab.ok("on", trial, &[of("load.unsteady", 0.0), of("load.warm_up", 1.5), of("load.steady.tps", 500.0)]);
+    }
+    let record = lab.record();
+    let line = "commit=off: load app reached no steady state in steady, in 2 of 3 trials";
+    assert!(summarize(&record).caveats.iter().any(|caveat| caveat == line), "{:?}", summarize(&record).caveats);
+    let wanted = compare::Wanted { margin: 0.05, only: Vec::new() };
+    let comparison = compare::variants(&record, "commit=on", "commit=off", &wanted);
+    assert_eq!(comparison.unsteady, [format!("B: {line}")]);
+    assert!(compare::markdown(&[comparison]).contains("no steady state"));
 }

@@ -10,6 +10,7 @@ mod progress;
 mod signals;
 mod stand;
 mod steps;
+mod stopping;
 mod templates;
 mod timeline;
 mod trial;
@@ -25,7 +26,7 @@ use crate::driver::start::whole;
 use crate::driver::{Setup, Workplace, default_work, server_user};
 use crate::plan::Plan;
 use crate::record::{self, Outline, RunStatus, Writer};
-use crate::report::{html, summarize};
+use crate::report::{html, in_words, summarize};
 use crate::scenario::Source;
 use crate::sink::{self, Orphanage, Outlets, Pace};
 use anyhow::{Context, bail};
@@ -37,6 +38,7 @@ use signals::Stop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use stopping::Stopping;
 use templates::Templates;
 use tokio::sync::Mutex;
 
@@ -100,6 +102,11 @@ struct Lab {
 
 /// Runs a plan. An error is one of the run as a whole; a trial that fails is part of the record.
 pub async fn run(source: &Source, plan: &Plan, options: &Options) -> anyhow::Result<Done> {
+    if options.keep && plan.stop.is_some() {
+        bail!(
+            "--keep leaves the last trial's servers up, and a stopping rule decides only afterwards which one that is\n\nhint: leave out one of them"
+        );
+    }
     let installed = makes::programs(plan, &options.postgres)?;
     let containers = installed.iter().next().is_none();
     let user = server_user(options.server_user.as_deref(), containers)?;
@@ -239,6 +246,7 @@ async fn each(lab: &mut Lab, writer: &mut Writer, plan: &Plan, stop: &Stop, keep
     writer.templates(lab.started_from());
     let mut kept = Vec::new();
     let mut hopeless = Hopeless::new(plan.variants.len());
+    let mut stopping = Stopping::of(plan);
     for trial in &plan.trials {
         if stop.asked() {
             break;
@@ -257,6 +265,12 @@ async fn each(lab: &mut Lab, writer: &mut Writer, plan: &Plan, stop: &Stop, keep
         }
         writer.trial(trial, &ended.as_record())?;
         lab.progress.ended(&ended.outcome());
+        let rule = stopping.as_mut();
+        if let Some(stopped) = rule.and_then(|rule| rule.ended(&lab.outline, trial.variant, ended.counted())) {
+            lab.progress.say(&in_words(&stopped));
+            writer.stopped(stopped);
+            break;
+        }
         kept = ended.kept;
     }
     Ok(kept)

@@ -11,7 +11,7 @@ use crate::metric::{Events, Points, Value};
 use crate::net::Party;
 use crate::pg::connect::connect;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
-use crate::probe::{Ledger, clones, lag, ledger, recovery, streaming, visibility};
+use crate::probe::{Ledger, clones, lag, ledger, recovery, steady, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
 use crate::workload::space::Imdb;
@@ -222,8 +222,9 @@ impl Parts {
     }
 
     /// Stops what drives and measures. From here on nothing that the harness does is taken for an effect of
-    /// the scenario. `steady_from` is where the steady stretch before the measured fault begins.
-    pub async fn halt(self, scenario: &Scenario, steady_from: Duration) -> Halted {
+    /// the scenario. `steady_from` is where the steady stretch before the measured fault begins; of `stretches` is asked
+    /// whether they were steady.
+    pub async fn halt(self, scenario: &Scenario, steady_from: Duration, stretches: &[steady::Stretch]) -> Halted {
         let mut ended = Ended::default();
         for campaign in self.clones {
             let clones::Ended { values, ways, problems } = campaign.stop().await;
@@ -237,6 +238,8 @@ impl Parts {
                     if let Some(t0) = self.measured {
                         ended.values.extend(recovery::value(&name, &outcome.throughput, steady_from, t0));
                     }
+                    let steady = stretches.iter().flat_map(|of| steady::values(&name, &outcome.throughput, of));
+                    ended.values.extend(steady);
                     if !outcome.account.closes() {
                         ended
                             .problems

@@ -26,6 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
 
+/// Why templates on engines of other machines, and servers of somebody else's, are not kept here.
+const ELSEWHERE: &str = "the servers are on another machine";
 /// How often it is said how far a load is.
 const SHOW: Duration = Duration::from_secs(1);
 
@@ -46,8 +48,8 @@ impl Default for Keeping {
 
 /// The templates of a run.
 pub struct Templates {
-    /// Where they are kept, if they are.
-    store: Option<Store>,
+    /// Where they are kept; or why they are not, so that each run loads again.
+    store: Result<Store, String>,
     limit: Size,
     ready: BTreeMap<Need, Template>,
 }
@@ -76,7 +78,7 @@ impl Need {
             Ok((name.clone(), key.to_string()))
         };
         let data = scenario.loaded_before().map(key).collect::<anyhow::Result<_>>()?;
-        Ok(Need { scale: scenario.scale(), data, make: make.key() })
+        Ok(Need { scale: scenario.filled(), data, make: make.key() })
     }
 
     /// A word for people, of which names of directories are made.
@@ -150,20 +152,21 @@ impl Templates {
         setup: &Setup,
         progress: &Progress,
     ) -> anyhow::Result<(Templates, Secret)> {
-        let mut templates = Templates { store: None, limit: keeping.limit, ready: BTreeMap::new() };
-        let ours = plan.variants.iter().any(|variant| variant.scenario.has_processes());
-        if !keeping.keep || !ours {
-            return Ok((templates, conf::random_password()));
+        let not = |why: &str| Templates { store: Err(why.to_owned()), limit: keeping.limit, ready: BTreeMap::new() };
+        if !keeping.keep {
+            return Ok((not("--no-template-cache"), conf::random_password()));
+        }
+        if !plan.variants.iter().any(|variant| variant.scenario.has_servers_here()) {
+            return Ok((not(ELSEWHERE), conf::random_password()));
         }
         std::fs::create_dir_all(&setup.work).with_context(|| format!("cannot make {}", setup.work.display()))?;
         let store = Store::open(&setup.work)?;
         if let Some(why) = store.refuses()? {
             progress.say(&format!("templates are not kept: {why}"));
-            return Ok((templates, conf::random_password()));
+            return Ok((not(why), conf::random_password()));
         }
         let password = store.password()?;
-        templates.store = Some(store);
-        Ok((templates, password))
+        Ok((Templates { store: Ok(store), limit: keeping.limit, ready: BTreeMap::new() }, password))
     }
 
     /// The template that a scenario needs, if it is ready.
@@ -171,11 +174,19 @@ impl Templates {
         self.ready.get(need)
     }
 
+    /// Why what `make` makes is not kept; absent: it is.
+    fn refuses(&self, make: &Make) -> Option<&str> {
+        match &self.store {
+            Err(why) => Some(why),
+            Ok(_) => make.is_remote().then_some(ELSEWHERE),
+        }
+    }
+
     /// Lets go of all of them; what the store then holds beyond its limit is removed. What could not be is said.
     pub fn close(self, progress: &Progress) {
         let Templates { store, limit, ready } = self;
         drop(ready);
-        let Some(store) = store else { return };
+        let Ok(store) = store else { return };
         match store.prune(limit.0) {
             Ok(pruned) => {
                 for (name, bytes) in &pruned.removed {
@@ -205,7 +216,7 @@ impl Lab {
                 template = self.make_template(scenario, &need, &make) => template?,
                 () = stop.wait() => return Ok(()),
             };
-            self.progress.say(&in_words(&need.label(), &template));
+            self.progress.say(&in_words(&need.label(), &template, self.templates.refuses(&make)));
             self.templates.ready.insert(need, template);
         }
         Ok(())
@@ -222,8 +233,8 @@ impl Lab {
             progress: progress.clone(),
         };
         let fill = |client: Client, host: Host| filling.fill(client, host);
-        let template = match (&self.templates.store, make) {
-            (Some(store), Make::Process(_)) => {
+        let template = match &self.templates.store {
+            Ok(store) if !make.is_remote() => {
                 let wants = Wants::new(make, self.place.uid(), need.data());
                 let label = need.label();
                 Template::kept(&self.place, (store, &label, &wants), make, fill, |line| progress.doing(line)).await?
@@ -254,19 +265,29 @@ impl Lab {
 
     /// For the record: what trials started from.
     pub(super) fn started_from(&self) -> Vec<record::Template> {
-        self.templates.ready.iter().map(|(need, template)| recorded(need, template)).collect()
+        let of = |(need, template): (&Need, &Template)| {
+            let not_kept = match &self.templates.store {
+                Err(why) => Some(why.clone()),
+                Ok(_) => template.held().is_none().then(|| ELSEWHERE.to_owned()),
+            };
+            record::Template { not_kept, ..recorded(need, template) }
+        };
+        self.templates.ready.iter().map(of).collect()
     }
 }
 
 /// What a template is, and how nodes come by its data.
-fn in_words(label: &str, template: &Template) -> String {
+fn in_words(label: &str, template: &Template, refused: Option<&str>) -> String {
     let of = match template.held() {
         Some(held) => {
             let name = held.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let took = human(Duration::from_secs_f64(held.card.took));
             format!("template {name} ({}, made in {took} at {})", Size(held.card.bytes), held.card.made_at)
         }
-        None => format!("template {label}, of this run alone"),
+        None => {
+            let why = refused.map_or(String::new(), |why| format!(" ({why})"));
+            format!("template {label}, of this run alone{why}")
+        }
     };
     match template.choice() {
         Some(choice) => format!("{of}; nodes come by `{}`: {}", choice.driver, choice.why),
@@ -282,6 +303,7 @@ fn recorded(need: &Need, template: &Template) -> record::Template {
             |held| held.dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         ),
         kept: held.is_some(),
+        not_kept: None,
         data: need.data(),
         made_at: held.map(|held| held.card.made_at.clone()),
         made_by_run: held.map(|held| held.card.run.clone()),

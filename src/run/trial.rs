@@ -15,7 +15,7 @@ use crate::metric::line::Labels;
 use crate::metric::{Event, Events, Points, Value};
 use crate::plan;
 use crate::probe::clones::{self, Campaign};
-use crate::probe::ledger;
+use crate::probe::{ledger, steady};
 use crate::record::{self, Status};
 use crate::report::judge;
 use crate::sampler;
@@ -73,6 +73,11 @@ impl Ended {
     /// Whether it could not be carried out.
     pub fn failed(&self) -> bool {
         self.status == Status::Failed
+    }
+
+    /// Its numbers, if it counts.
+    pub fn counted(&self) -> Option<&[Value]> {
+        (self.status == Status::Ok).then_some(self.values.as_slice())
     }
 
     /// It ended otherwise than well. What was said first stands first, and a failure stays one.
@@ -350,6 +355,7 @@ impl Measuring {
         let begin = Instant::now();
         let mut at = begin;
         let mut starts = Vec::new();
+        let mut stretches = Vec::new();
         for (index, phase) in self.scenario.phase.iter().enumerate() {
             starts.push(self.clock.since(at));
             let Some(end) = self.phase(index, phase, at, &mut parts, &mut steps, &mut stop).await else {
@@ -362,6 +368,7 @@ impl Measuring {
                 }
                 return Ok(Phases::Interrupted(problems));
             };
+            stretches.extend(self.stretch(phase, at, end));
             at = end;
         }
         // A step that was due at the very end may have told its instant only now.
@@ -369,7 +376,7 @@ impl Measuring {
             parts.fault(t0);
         }
         // In this order, so that an outage that only the undoing ends is not measured as one that ended.
-        let halted = parts.halt(&self.scenario, self.steady_from(&starts)).await;
+        let halted = parts.halt(&self.scenario, self.steady_from(&starts), &stretches).await;
         let not_run = steps.finish().await;
         let mut ended = halted.finish(&self.progress, logical::event(self.clock, &self.events)).await;
         ended.problems.extend(not_run);
@@ -443,6 +450,15 @@ impl Measuring {
     fn steady_from(&self, starts: &[Duration]) -> Duration {
         let phase = self.scenario.measured().map_or(0, |measured| measured.phase);
         starts.get(phase.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// A phase that could have been steady: nothing was done in it, or its scenario says what is warm-up.
+    fn stretch(&self, phase: &Phase, from: Instant, to: Instant) -> Option<steady::Stretch> {
+        let (phase, warm_up) = match phase.warm_up {
+            None if !phase.steps.is_empty() => return None,
+            warm_up => (phase.name.clone(), warm_up.map(|warm_up| *warm_up)),
+        };
+        Some(steady::Stretch { phase, from: self.clock.since(from), to: self.clock.since(to), warm_up })
     }
 
     /// What was loaded from files, which change daily, and what the loader has to say.

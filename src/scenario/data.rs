@@ -4,6 +4,7 @@ use super::{Scenario, Step};
 use crate::base::Name;
 use crate::etl::imdb::{Files, Schema, schema};
 use crate::etl::load::{Indexes, Settings};
+use crate::etl::pgbench;
 use crate::etl::source::{Source, SourceError};
 use crate::etl::synthetic::{Synthetic, Which, source::Tables};
 use crate::etl::tables::{self, Shape, shape::Table};
@@ -23,6 +24,8 @@ pub enum Data {
     SyntheticImdb(SyntheticImdb),
     /// Tables of the user's own, synthetic.
     Tables(UserTables),
+    /// pgbench's own tables.
+    Pgbench(PgbenchTables),
 }
 
 /// IMDb's seven files, which the user has.
@@ -76,6 +79,17 @@ pub struct UserTables {
     pub load: Settings,
 }
 
+/// pgbench's own tables, as a data set: for loads of them that are measured, or done otherwise than a mix's `scale` does it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PgbenchTables {
+    /// 100,000 accounts for each.
+    pub scale: u32,
+    /// How they are loaded.
+    #[serde(default)]
+    pub load: Settings,
+}
+
 impl UserTables {
     /// The tables as they are written in a file of their own.
     pub fn shape(&self) -> Shape {
@@ -90,6 +104,7 @@ impl Data {
             Data::Imdb(files) => Files::open(&files.from, files.schema).map(Source::Imdb),
             Data::SyntheticImdb(data) => Ok(Source::SyntheticImdb(Tables::new(data.of(), data.schema))),
             Data::Tables(data) => Ok(Source::Tables(tables::Tables::new(data.shape()))),
+            Data::Pgbench(data) => Ok(Source::Pgbench(pgbench::source::Tables::new(data.scale))),
         }
     }
 
@@ -99,6 +114,7 @@ impl Data {
             Data::Imdb(files) => &files.load,
             Data::SyntheticImdb(data) => &data.load,
             Data::Tables(data) => &data.load,
+            Data::Pgbench(data) => &data.load,
         }
     }
 
@@ -107,7 +123,7 @@ impl Data {
         match self {
             Data::Imdb(files) => Some(files.schema),
             Data::SyntheticImdb(data) => Some(data.schema),
-            Data::Tables(_) => None,
+            Data::Tables(_) | Data::Pgbench(_) => None,
         }
     }
 
@@ -118,13 +134,14 @@ impl Data {
                 schema::tables(Schema::default()).into_iter().map(|table| table.name).collect()
             }
             Data::Tables(data) => data.tables.keys().cloned().collect(),
+            Data::Pgbench(_) => pgbench::NAMES.map(str::to_owned).into(),
         }
     }
 
     /// How many titles and people the synthetic tables of IMDb have: their keys have no gaps.
     pub fn counted(&self) -> Option<(u64, u64)> {
         match self {
-            Data::Imdb(_) | Data::Tables(_) => None,
+            Data::Imdb(_) | Data::Tables(_) | Data::Pgbench(_) => None,
             Data::SyntheticImdb(data) => Some((data.of().rows(Which::Titles), data.of().rows(Which::Names))),
         }
     }
@@ -132,7 +149,7 @@ impl Data {
     /// What the analytical joins come to on it, where that is known.
     pub fn answers(&self) -> Option<Vec<Answer>> {
         match self {
-            Data::Imdb(_) | Data::Tables(_) => None,
+            Data::Imdb(_) | Data::Tables(_) | Data::Pgbench(_) => None,
             Data::SyntheticImdb(data) => queries::answers(data.scale, data.seed),
         }
     }
@@ -149,6 +166,7 @@ impl Data {
                 let tables: Vec<String> = data.tables.iter().map(rows).collect();
                 format!("synthetic {}, seed {}", tables.join(", "), data.seed)
             }
+            Data::Pgbench(data) => format!("pgbench's tables of scale {}", data.scale),
         };
         let settings = self.settings();
         let indexes = match settings.indexes {
@@ -170,6 +188,12 @@ impl Scenario {
             _ => None,
         };
         steps.filter_map(loads).collect()
+    }
+
+    /// The scale at which pgbench's tables are filled because a load wants them and no data set brings them.
+    pub fn filled(&self) -> Option<u32> {
+        let brought = self.data.values().any(|data| matches!(data, Data::Pgbench(_)));
+        self.scale().filter(|_| !brought)
     }
 
     /// The data sets that are loaded before the servers of a trial exist: all that no step loads.

@@ -22,6 +22,7 @@ mod setting;
 mod shape;
 pub mod shipped;
 mod source;
+mod stop;
 pub mod tables;
 pub mod topology;
 mod ways;
@@ -50,6 +51,7 @@ pub use error::{Problem, ScenarioErrors};
 pub use near::near;
 pub use setting::{SettingValue, Settings};
 pub use source::Source;
+pub use stop::{Percent, Stopping};
 
 /// A scenario as written. One variant of it (its levels patched in) has the same shape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,6 +70,9 @@ pub struct Scenario {
     /// Repetitions of each variant.
     #[serde(default = "one")]
     pub trials: u32,
+    /// When there are fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stopping>,
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
@@ -229,6 +234,9 @@ pub struct Phase {
     /// The step with whose end it ends.
     #[serde(default)]
     pub until: Option<String>,
+    /// How much of its beginning is no part of its steady state; absent: found out, if it has no steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<Time>,
     /// What is done in it.
     #[serde(default, rename = "do")]
     pub steps: IndexMap<Name, Step>,

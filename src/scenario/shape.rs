@@ -46,7 +46,7 @@ const MIX: Tagged = Tagged {
 /// Its key is the data set's name.
 const DATA: Tagged = Tagged {
     key: "",
-    kinds: "`imdb`, `synthetic_imdb`, `tables`",
+    kinds: "`imdb`, `synthetic_imdb`, `tables`, `pgbench`",
     example: "kind = \"synthetic_imdb\"` with `scale = 0.001",
 };
 const VALUES: Tagged = Tagged {
@@ -106,6 +106,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("weights", "weights = { open = 1, paid = 9 }"),
     ("min", "min = 1"),
     ("max", "max = 10"),
+    ("within", "within = \"2%\""),
     ("metric", "metric = \"ledger.acked_lost\""),
 ];
 

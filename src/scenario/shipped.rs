@@ -31,6 +31,7 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped { name: "clone-impact", text: include_str!("../../scenarios/clone-impact.toml") },
     Shipped { name: "clone-size", text: include_str!("../../scenarios/clone-size.toml") },
     Shipped { name: "imdb-load", text: include_str!("../../scenarios/imdb-load.toml") },
+    Shipped { name: "imdb-vacuum", text: include_str!("../../scenarios/imdb-vacuum.toml") },
     Shipped { name: "imdb-queries", text: include_str!("../../scenarios/imdb-queries.toml") },
     Shipped { name: "clone-many", text: include_str!("../../scenarios/clone-many.toml") },
 ];

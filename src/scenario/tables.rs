@@ -31,3 +31,17 @@ pub fn read(source: &Source) -> Result<Shape, ScenarioErrors> {
         _ => Err(ScenarioErrors::new(&pieces, found)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readmes_example_reads() {
+        let readme = include_str!("../../README.md");
+        let start = readme.find("[tables.customer]").expect("the example");
+        let text = &readme[start..start + readme[start..].find("```").expect("its end")];
+        let shape = read(&Source::new("README.md", text)).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(shape.tables.keys().collect::<Vec<_>>(), ["customer", "orders"]);
+    }
+}

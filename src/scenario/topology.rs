@@ -106,9 +106,13 @@ impl Scenario {
         self.nodes().iter().any(|node| node.driver.external().is_some())
     }
 
-    /// Whether any of its servers is a process of this machine.
-    pub fn has_processes(&self) -> bool {
-        self.nodes().iter().any(|node| matches!(node.driver, Driver::Process(_)))
+    /// Whether any of its servers is on this machine, as far as the scenario says.
+    pub fn has_servers_here(&self) -> bool {
+        self.nodes().iter().any(|node| match &node.driver {
+            Driver::Process(_) => true,
+            Driver::Docker(docker) => docker.is_remote() != Some(true),
+            Driver::External(_) => false,
+        })
     }
 
     /// The scale of pgbench's tables that its loads, and those of its clones, want; absent without any.

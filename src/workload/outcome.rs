@@ -63,6 +63,12 @@ impl Throughput {
         (self.first..).zip(&self.counts).map(|(index, count)| (BIN * index as u32, *count))
     }
 
+    /// What a load did that began with the trial.
+    #[cfg(test)]
+    pub fn of(bins: impl IntoIterator<Item = u64>) -> Throughput {
+        Throughput { first: 0, counts: bins.into_iter().collect() }
+    }
+
     pub(super) fn add(&mut self, bins: &[(u64, u32)]) {
         for (index, count) in bins {
             let Some(offset) = index.checked_sub(self.first) else { continue };

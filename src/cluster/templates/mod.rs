@@ -12,7 +12,8 @@
 //!   .making-<run>-<label>-<key>/ half made, and the run's own, until it is renamed
 //! ```
 //!
-//! A half-made one is in its run's inventory and goes with it. A whole one is nobody's: it goes by `template remove`, or
+//! A half-made one is in its run's inventory and goes with it; one whose run is not known any more goes by `clean` or
+//! `template prune`. A whole one is nobody's: it goes by `template remove`, or
 //! when the store has grown beyond its limit and no other was left unused for longer.
 
 mod lock;
@@ -37,6 +38,8 @@ use std::time::{Duration, SystemTime};
 /// The store's name in its work directory.
 pub const STORE: &str = "templates";
 const CARD: &str = "template.json";
+/// How the name of a half-made one begins.
+const MAKING: &str = ".making-";
 const PASSWORD: &str = "password";
 /// Between two looks whether another run has let go of a template.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -287,7 +290,7 @@ impl Vacant {
 
     /// The directory in which `run` is to make it.
     pub fn making(&self, store: &Store, run: &str) -> PathBuf {
-        store.dir.join(format!(".making-{run}-{}", self.name))
+        store.dir.join(format!("{MAKING}{run}-{}", self.name))
     }
 
     /// What was made in `made` is whole, on disk and without a server: from here on it is the template. None when it was

@@ -1,12 +1,14 @@
-//! Removing templates: one by name, or the least recently used ones until the rest fits.
+//! Removing templates: one by name, the least recently used ones until the rest fits, or half-made ones that no run knows of.
 
 use super::lock::{Hold, Lock};
-use super::{CARD, Kept, Store, StoreError, at};
+use super::{CARD, Kept, MAKING, Store, StoreError, at};
+use crate::base::hunt::Hunt;
 use crate::base::inventory::MARK;
 use crate::clean;
+use crate::driver::SERVER_PROGRAM;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What pruning came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,59 @@ impl Store {
         let kept = self.named(name)?;
         self.try_remove(&kept)?;
         Ok(kept)
+    }
+
+    /// Half-made templates that nobody will finish or clean up: nobody makes one of that name, no server stands in it, and
+    /// its run is not `known`, so that no inventory that `clean` finds names it.
+    pub fn forsaken(&self, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, StoreError> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(at(&self.dir))? {
+            let dir = entry.map_err(at(&self.dir))?.path();
+            if self.hold_forsaken(&dir, &known)?.is_some() {
+                all.push(dir);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Removes [them](Store::forsaken).
+    pub fn sweep(&self, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, StoreError> {
+        let all = self.forsaken(&known)?;
+        for dir in &all {
+            if let Some((run, _lock)) = self.hold_forsaken(dir, &known)? {
+                let not = |why| StoreError::NotRemoved { path: dir.clone(), why };
+                clean::remove(dir, &self.dir, &run).map_err(not)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The run of a half-made template that is forsaken, and the lock that keeps others from making one of that name.
+    fn hold_forsaken(
+        &self,
+        dir: &Path,
+        known: impl Fn(&str) -> bool,
+    ) -> Result<Option<(String, Option<Lock>)>, StoreError> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Ok(run) = fs::read_to_string(dir.join(MARK)) else { return Ok(None) };
+        let Some(label) = name.strip_prefix(MAKING).and_then(|name| name.strip_prefix(&format!("{run}-"))) else {
+            return Ok(None);
+        };
+        if run.is_empty() || known(&run) {
+            return Ok(None);
+        }
+        // A lock's file is made by whoever makes a template, and there is none to hold where it is gone.
+        let path = self.lock(label);
+        let mut lock = None;
+        if path.exists() {
+            lock = Lock::attempt(&path, Hold::Alone).map_err(at(&path))?;
+            if lock.is_none() {
+                return Ok(None);
+            }
+        }
+        let mut hunt = Hunt::default();
+        hunt.directory(dir.to_owned(), SERVER_PROGRAM.to_owned());
+        Ok(hunt.find().is_empty().then_some((run, lock)))
     }
 
     fn named(&self, name: &str) -> Result<Kept, StoreError> {

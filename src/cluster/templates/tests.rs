@@ -87,6 +87,26 @@ async fn without_its_state_file_a_template_is_none() {
     assert!(store.remove(&name).is_err() && dir.join("theirs").exists(), "what bears no mark is not ours");
 }
 
+#[tokio::test]
+async fn a_half_made_one_goes_when_nobody_knows_its_run_and_nobody_makes_it() {
+    let (_work, store) = store();
+    let Found::Missing(vacant) = store.find("pgbench", &wants(1), |_| {}).await.unwrap() else { panic!("there") };
+    let making = vacant.making(&store, "r1");
+    fs::create_dir_all(making.join("data")).unwrap();
+    fs::write(making.join(MARK), "r1").unwrap();
+    assert_eq!(store.sweep(|_| false).unwrap(), Vec::<PathBuf>::new(), "it is being made");
+    drop(vacant);
+    assert_eq!(store.sweep(|run| run == "r1").unwrap(), Vec::<PathBuf>::new(), "its inventory names it");
+    assert_eq!(store.forsaken(|run| run == "r2").unwrap(), [making.clone()]);
+    assert!(making.exists(), "only listed");
+    assert_eq!(store.sweep(|_| false).unwrap(), [making.clone()]);
+    assert!(!making.exists());
+    let theirs = store.dir().join(".making-r1-theirs");
+    fs::create_dir(&theirs).unwrap();
+    fs::write(theirs.join(MARK), "r2").unwrap();
+    assert_eq!(store.sweep(|_| false).unwrap(), Vec::<PathBuf>::new(), "its mark says another run than its name");
+}
+
 #[test]
 fn the_password_is_the_same_every_time_and_nobody_elses() {
     let (_work, store) = store();

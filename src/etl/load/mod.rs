@@ -62,11 +62,7 @@ pub async fn load(order: Order, stop: impl Future<Output = ()>) -> Result<Loaded
     let login = Login { application_name: "pgbench-rs".into(), ..order.login.clone() };
     let client = connect(&order.host, &login, Duration::from_secs(30)).await?;
     check(&client).await?;
-    let mut notes = Vec::new();
-    let left = server::take_back(&client).await?;
-    if !left.is_empty() {
-        notes.push(format!("an earlier load that did not end left {} changed; taken back", left.join(", ")));
-    }
+    let mut notes: Vec<String> = server::take_back_left(&client, &order.settings.server).await?.into_iter().collect();
     let changed = !order.settings.server.is_empty();
     let loaded = async {
         let idle = server::set(&client, &order.settings.server).await?;

@@ -11,12 +11,34 @@ use tokio_postgres::Client;
 
 /// What was in `postgresql.auto.conf` before; null: nothing.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS pgbench_rs_load_settings (name text PRIMARY KEY, before text, at timestamptz DEFAULT now())";
+/// One of them, before it is changed. Of several lines with the same name the last counts.
+const REMEMBER: &str = "INSERT INTO pgbench_rs_load_settings (name, before) VALUES ($1, (SELECT setting FROM \
+                        pg_file_settings WHERE name = $1 AND sourcefile LIKE '%/postgresql.auto.conf' \
+                        ORDER BY seqno DESC LIMIT 1))";
+/// Whether this role can see and reload what `ALTER SYSTEM` writes; which settings it may write, the server says itself.
+const MAY: &str = "SELECT has_table_privilege('pg_file_settings', 'SELECT') \
+                   AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') \
+                   AND has_function_privilege('pg_reload_conf()', 'EXECUTE')";
 /// How the next look at the server may be put off.
 const LOOK: Duration = Duration::from_millis(10);
 /// Longest that a reload is waited for.
 const RELOAD: Duration = Duration::from_secs(10);
 
-/// Takes back what a load that is dead left behind, and says what that was.
+/// Takes back what a load that is dead left behind, and says what that was. Where this role may not, it says so, unless
+/// `wanted` are to be set in their turn.
+pub async fn take_back_left(client: &Client, wanted: &BTreeMap<String, String>) -> Result<Option<String>, LoadError> {
+    match take_back(client).await {
+        Ok(left) if left.is_empty() => Ok(None),
+        Ok(left) => Ok(Some(format!("an earlier load that did not end left {} changed; taken back", left.join(", ")))),
+        Err(error) if wanted.is_empty() => Ok(Some(format!(
+            "an earlier load that did not end left settings of the server changed, which this one cannot take back \
+             ({error}); a load by the same role does"
+        ))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes back what the table says, and says what that was.
 pub async fn take_back(client: &Client) -> Result<Vec<String>, LoadError> {
     let doing = || "settings that a load changed".to_owned();
     let there = "SELECT to_regclass('pgbench_rs_load_settings') IS NOT NULL";
@@ -45,13 +67,19 @@ pub async fn set(client: &Client, settings: &BTreeMap<String, String>) -> Result
     for name in settings.keys() {
         check(client, name).await?;
     }
+    if !client.query_one(MAY, &[]).await.doing(doing)?.get::<_, bool>(0) {
+        let hint = "load as a superuser, or leave the settings of the server as they are";
+        return Err(LoadError::Server(format!("this role may not change settings of the server\nhint: {hint}")));
+    }
     client.batch_execute(CREATE).await.doing(doing)?;
     let names: Vec<&String> = settings.keys().collect();
-    let remember = "INSERT INTO pgbench_rs_load_settings (name, before) SELECT n, f.setting FROM unnest($1::text[]) AS n \
-                    LEFT JOIN pg_file_settings f ON f.name = n AND f.sourcefile LIKE '%/postgresql.auto.conf'";
-    client.execute(remember, &[&names]).await.doing(doing)?;
     for (name, value) in settings {
-        alter(client, name, Some(value)).await?;
+        client.execute(REMEMBER, &[name]).await.doing(doing)?;
+        if let Err(refused) = alter(client, name, Some(value)).await {
+            // What was not changed is not to be taken back.
+            client.execute("DELETE FROM pgbench_rs_load_settings WHERE name = $1", &[name]).await.doing(doing)?;
+            return Err(refused);
+        }
     }
     reload(client).await?;
     let idle = "SELECT name FROM pg_settings WHERE name = ANY($1) AND source IN ('command line', 'environment variable', \

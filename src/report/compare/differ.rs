@@ -82,7 +82,7 @@ fn scenario(record: &Record, variant: &str) -> BTreeMap<String, String> {
     if let Some(scenario) = found.and_then(|found| found.get("scenario")) {
         flatten(scenario, String::new(), &mut paths);
     }
-    for words in ["name", "question", "about", "trials", "answer", "seed"] {
+    for words in ["name", "question", "about", "trials", "stop", "answer", "seed"] {
         paths.retain(|path, _| path.split('.').next() != Some(words));
     }
     paths

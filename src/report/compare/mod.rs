@@ -7,6 +7,7 @@ mod show;
 pub(super) use show::{factor, remark};
 pub use show::{markdown, terminal};
 
+use super::caveats::unsteady;
 use super::figures::{by_number, is_harm, phase_of};
 use super::reading::better;
 use super::statistics::median;
@@ -40,6 +41,9 @@ pub struct Comparison {
     pub interleaved: bool,
     /// What differs besides.
     pub differences: Vec<Difference>,
+    /// Loads that reached no steady state, on either side.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsteady: Vec<String>,
     /// The metrics with verdicts.
     pub verdicts: Vec<Row>,
     /// The others that both sides have.
@@ -133,11 +137,19 @@ fn compare(a: Of<'_>, b: Of<'_>, interleaved: bool, differences: Vec<Difference>
         margin: wanted.margin,
         interleaved,
         differences,
+        unsteady: either_unsteady(a, b),
         verdicts: judged.iter().map(|metric| row(metric)).collect(),
         context: context.filter(|row| row.a_trials > 0 && row.b_trials > 0).collect(),
         a: side(a),
         b: side(b),
     }
+}
+
+fn either_unsteady(a: Of<'_>, b: Of<'_>) -> Vec<String> {
+    let of = |side: &str, (record, variant): Of<'_>| -> Vec<String> {
+        unsteady(record, variant).into_iter().map(|line| format!("{side}: {line}")).collect()
+    };
+    [of("A", a), of("B", b)].concat()
 }
 
 fn row(a: Of<'_>, b: Of<'_>, metric: &str, interleaved: bool, margin: f64) -> Row {

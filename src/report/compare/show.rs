@@ -80,6 +80,7 @@ fn notes(comparison: &Comparison) -> Vec<String> {
     if !comparison.interleaved {
         notes.push("not interleaved: whatever changed on the machine between the runs is in the ratio, and not in its interval".to_owned());
     }
+    notes.extend(comparison.unsteady.iter().cloned());
     let shown = comparison.differences.iter().take(DIFFERENCES);
     notes.extend(shown.map(|differs| format!("{} differs: {} in A, {} in B", differs.what, differs.a, differs.b)));
     let rest = comparison.differences.len().saturating_sub(DIFFERENCES);

@@ -147,8 +147,10 @@ impl Chapter<'_> {
             format!("{name}<dd>{}</dd>", escape(&variant.answer))
         });
         let lines: String = lines.collect();
+        let stopped = self.summary.stopped.iter().map(|why| format!("<p>{}</p>\n", escape(why)));
+        let stopped: String = stopped.collect();
         format!(
-            "<section class=\"answer\" aria-label=\"Question and answer\">\n<p class=\"question\">{}</p>\n<dl>{lines}</dl>\n</section>\n",
+            "<section class=\"answer\" aria-label=\"Question and answer\">\n<p class=\"question\">{}</p>\n<dl>{lines}</dl>\n{stopped}</section>\n",
             escape(&self.summary.question)
         )
     }

@@ -2,6 +2,7 @@
 //! never happened", ratios of two sides, what a ratio entitles to say, and when to stop. One run is one sample: the
 //! trial is the unit everywhere, never the transaction.
 
+pub mod changes;
 pub mod ratio;
 pub mod same;
 #[cfg(test)]

@@ -115,3 +115,22 @@ fn half_a_per_cent_is_not_called_the_same_by_noise() {
     assert!((0..200).all(|_| of(5) != Verdict::Same));
     assert_eq!(of(20_000), Verdict::Same);
 }
+
+#[test]
+fn a_rule_that_stops_early_costs_little_coverage_from_five_trials_on() {
+    use super::stopping::{Rule, Stop, half_width};
+    let mut rng = StdRng::seed_from_u64(8);
+    let mut held = |floor| {
+        let rule = Rule { within: 0.04, floor, ceiling: 60 };
+        share(2000, || {
+            let mut values = Vec::new();
+            while !matches!(rule.stop(&values), Some(Stop::Precise { .. } | Stop::Ceiling { .. })) {
+                values.push((0.05 * normal(&mut rng)).exp());
+            }
+            let mean = values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64;
+            mean.abs() <= half_width(&values).unwrap().ln_1p()
+        })
+    };
+    let (two, five) = (held(2), held(5));
+    assert!(five > 0.90 && two < five, "from two trials on {two}, from five on {five}");
+}

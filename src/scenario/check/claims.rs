@@ -1,12 +1,13 @@
 //! What goes for the run as a whole: its answer, its axes, what is claimed.
 
 use super::{Finding, Findings, Part};
+use crate::base::units::Time;
 use crate::fault::Fault;
 use crate::manager::{Fence, Manager};
 use crate::metric::catalogue::{METRICS, find};
 use crate::scenario::near::{did_you_mean, list, near};
 use crate::scenario::read::Combination;
-use crate::scenario::{Bound, Claim, Scenario};
+use crate::scenario::{Bound, Claim, Phase, Scenario, Stopping};
 use std::collections::BTreeSet;
 
 /// Judges what is said once for all variants.
@@ -22,6 +23,9 @@ pub(in crate::scenario) fn design(scenario: &Scenario, damaged: &BTreeSet<String
     if whole(&["trials"]) && scenario.trials == 0 {
         findings.value(&["trials"], "there is nothing to run in 0 trials", "write 1 or more");
     }
+    if let Some(stop) = scenario.stop.as_ref().filter(|_| whole(&["stop", "answer", "trials"])) {
+        stops(scenario, stop, &mut findings);
+    }
     for (i, name) in scenario.answer.iter().enumerate().filter(|_| whole(&["answer"])) {
         metric(&["answer", &i.to_string()], Part::Value, name, &mut findings);
     }
@@ -36,6 +40,34 @@ pub(in crate::scenario) fn design(scenario: &Scenario, damaged: &BTreeSet<String
         judge(scenario, &i.to_string(), claim, damaged, &mut findings);
     }
     findings.0
+}
+
+/// `[stop]`.
+fn stops(scenario: &Scenario, stop: &Stopping, findings: &mut Findings) {
+    if stop.within.0 <= 0.0 {
+        findings.value(
+            &["stop", "within"],
+            "no number of trials would be enough",
+            "write a share above 0, such as `2%`",
+        );
+    }
+    if stop.at_least < 2 {
+        findings.value(
+            &["stop", "at_least"],
+            "a single trial has no interval",
+            "write 2 or more; fewer than 5 stop too early often",
+        );
+    } else if stop.at_least > scenario.trials {
+        let message = format!("`trials` ends it after {}, before there are {}", scenario.trials, stop.at_least);
+        findings.key(&["stop"], message, "let `trials` be the most that you have time for, or lower `at_least`");
+    }
+    match &stop.metric {
+        Some(name) => metric(&["stop", "metric"], Part::Value, name, findings),
+        None if scenario.answer.is_empty() => {
+            findings.key(&["stop"], "there is no metric to look at", "name one: `metric = \"load.tps\"`");
+        }
+        None => {}
+    }
 }
 
 /// `[valid]`, which a level may change.
@@ -186,6 +218,9 @@ pub(in crate::scenario) fn unmeasured(
     for (i, name) in scenario.answer.iter().enumerate() {
         ask(&["answer", &i.to_string()], Part::Value, name, &|_| true);
     }
+    if let Some(name) = scenario.stop.as_ref().and_then(|stop| stop.metric.as_ref()) {
+        ask(&["stop", "metric"], Part::Value, name, &|_| true);
+    }
     for name in scenario.valid.keys() {
         ask(&["valid", name], Part::Key, name, &|_| true);
     }
@@ -200,6 +235,10 @@ pub(in crate::scenario) fn unmeasured(
 
 fn fences(scenario: &Scenario) -> bool {
     matches!(&scenario.manager, Manager::Builtin(builtin) if builtin.fence != Fence::None)
+}
+
+fn may_be_steady(phase: &Phase) -> bool {
+    phase.warm_up.is_some() || phase.steps.is_empty() && phase.lasts >= Time::s(8)
 }
 
 /// What would have to be added for `metric` to be measured; `None` if it is.
@@ -257,6 +296,10 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
         "load" if metric == "load.recovered" => {
             (!scenario.load.is_empty() && scenario.measured().is_some(), "it takes a `[load.NAME]` and a step")
         }
+        "load" if ["load.warm_up", "load.unsteady"].contains(&metric) || metric.starts_with("load.steady.") => (
+            !scenario.load.is_empty() && scenario.phase.iter().any(may_be_steady),
+            "it takes a `[load.NAME]`, and a phase without steps of 8 s or more, or one with `warm_up`",
+        ),
         "load" | "generator" => (!scenario.load.is_empty(), "add a `[load.NAME]`"),
         "standby" => (scenario.measured().is_some(), "it counts from a step; add one"),
         _ => (true, ""),

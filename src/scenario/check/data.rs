@@ -3,6 +3,7 @@
 use super::{Findings, Part};
 use crate::etl::imdb::Schema;
 use crate::etl::load::Indexes;
+use crate::etl::pgbench::source::SCALES as SCALES_OF_PGBENCH;
 use crate::etl::synthetic::SCALES;
 use crate::etl::tables;
 use crate::fault::Fault;
@@ -22,6 +23,9 @@ pub(super) fn data(scenario: &Scenario, findings: &mut Findings) {
             let hint = format!("write one from {} to {}; 1 is IMDb's size", SCALES.start(), SCALES.end());
             findings.value(&["data", name, "scale"], format!("a scale of {} cannot be made", of.scale), hint);
         }
+        if let Data::Pgbench(of) = data {
+            pgbench(scenario, name, of.scale, findings);
+        }
         if let Data::Tables(of) = data {
             for wrong in tables::check::check(&of.shape()) {
                 let path = ["data", name, "tables"].into_iter().chain(wrong.path.iter().map(String::as_str));
@@ -34,6 +38,24 @@ pub(super) fn data(scenario: &Scenario, findings: &mut Findings) {
         }
     }
     twice(scenario, findings);
+}
+
+/// pgbench's tables as a data set: loads use the same ones, and need them when they begin.
+fn pgbench(scenario: &Scenario, name: &str, scale: u32, findings: &mut Findings) {
+    let path = ["data", name, "scale"];
+    if !SCALES_OF_PGBENCH.contains(&scale) {
+        let hint = format!("write one from {} to {}", SCALES_OF_PGBENCH.start(), SCALES_OF_PGBENCH.end());
+        findings.value(&path, format!("there are no tables of scale {scale}"), hint);
+        return;
+    }
+    let Some(wanted) = scenario.scale() else { return };
+    if scenario.loaded_by_steps().contains(&name) {
+        let message = "a load wants pgbench's tables before this step makes them";
+        findings.key(&["data", name], message, "leave the step out, or measure it without that load");
+    } else if wanted != scale {
+        let message = format!("a load wants pgbench's tables of scale {wanted}, and these are of scale {scale}");
+        findings.value(&path, message, "write the same `scale` in both places");
+    }
 }
 
 /// Data sets with the same tables.

@@ -24,6 +24,10 @@ pub(super) fn phases(scenario: &Scenario, findings: &mut Findings) {
             findings.value(&["phase", &index, "name"], message, "phases are addressed by name; call it otherwise");
         }
         positive(&["phase", &index, "lasts"], phase.lasts, findings);
+        if phase.warm_up.is_some_and(|warm_up| warm_up >= phase.lasts) {
+            let message = format!("nothing would be left of `{}`, which lasts {}", phase.name, phase.lasts);
+            findings.value(&["phase", &index, "warm_up"], message, "cut less, or let the phase last longer");
+        }
         for (name, step) in &phase.steps {
             findings.name(&["phase", &index, "do", name], Part::Key, name);
             times(&index, phase, name, step, findings);

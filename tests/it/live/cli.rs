@@ -17,6 +17,8 @@ mod sample;
 mod sinks;
 mod split_brain;
 mod start;
+mod statistics;
+mod templates;
 mod unprivileged;
 
 use super::fixture::open_to_all;
@@ -203,7 +205,8 @@ impl Lab {
     fn clean(&self, args: &[&str]) -> Value {
         let ended = self.call(&[&["clean", "--json"], args].concat());
         assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
-        match serde_json::from_str(&ended.stdout).expect("JSON") {
+        let mut all: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        match all["runs"].take() {
             Value::Array(runs) if runs.len() == 1 => runs.into_iter().next().expect("it has one"),
             other => panic!("not one run: {other}"),
         }

@@ -5,6 +5,7 @@ mod fetched;
 mod files;
 mod hostile;
 mod job;
+mod pgbench;
 mod settings;
 mod synthetic;
 

@@ -258,8 +258,10 @@ async fn a_server_that_never_answers_is_given_up() {
     let root = root();
     let lab = Lab::open(root.path(), false, Duration::from_secs(5)).await;
     let nodes = [spec("a", None), with(spec("s", Some("a")), "pre_auth_delay", "30s")];
-    let error =
-        Cluster::up(&lab.driver, "trial-1", &[&lab.template], &nodes, &WaysSpec::default()).await.unwrap_err().to_string();
+    let error = Cluster::up(&lab.driver, "trial-1", &[&lab.template], &nodes, &WaysSpec::default())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("node `s` did not start within 5"), "{error}");
     assert!(error.contains("last answer: ") && error.contains("\nlog: "), "{error}");
     assert_eq!(servers_in(root.path()), []);

@@ -133,7 +133,8 @@ fn commands_that_run_nothing() {
     }
     assert!(fine(&["completions", "bash"]).contains("complete -F"));
     assert_eq!(fine(&["clean"]), "nothing is left of any run\n");
-    assert_eq!(json(&fine(&["clean", "--json"])), Value::Array(Vec::new()));
+    let nothing = serde_json::json!({ "runs": [], "templates": [], "half_made": [] });
+    assert_eq!(json(&fine(&["clean", "--json"])), nothing);
     let findings = json(&fine(&["doctor", "--json", "--work", "work"]));
     let postgres = findings.as_array().and_then(|all| all.iter().find(|finding| finding["what"] == "PostgreSQL"));
     assert_eq!(postgres.map(|finding| &finding["present"]), Some(&Value::Bool(true)), "{findings}");

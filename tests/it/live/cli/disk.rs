@@ -51,6 +51,30 @@ fn assert_names(ended: &Ended, place: &Path, option: &str) {
     assert!(said && ended.stderr.contains(option), "{}", ended.stderr);
 }
 
+/// More rows than any disk of ours has room for.
+const MANY: &str = r#"
+[data.many]
+kind = "tables"
+tables.many.rows    = 1_000_000_000_000
+tables.many.columns = { n = { type = "bigint", values = { kind = "sequence" } } }
+
+[[phase]]"#;
+
+#[test]
+fn data_that_does_not_fit_is_refused_before_it_is_loaded() {
+    let lab = Lab::with(&TINY.replacen("[[phase]]", MANY, 1));
+    let plan = lab.call(&["plan", "tiny.toml"]);
+    assert!(plan.stdout.contains("1000000000000 rows, about "), "{}{}", plan.stdout, plan.stderr);
+    let ended = lab.call(&["run", "tiny.toml", "--out", "out", "--work", "work"]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert_names(&ended, Path::new("work"), "--work DIR");
+    // By a step it is loaded as well, into every node.
+    let step = TINY.replacen("[[phase]]", MANY, 1) + "do.load = { act = { kind = \"load\", data = \"many\" } }\n";
+    let lab = Lab::with(&step);
+    let ended = lab.call(&["run", "tiny.toml", "--out", "out", "--work", "work"]);
+    assert_names(&ended, Path::new("work"), "--work DIR");
+}
+
 #[test]
 fn a_place_that_is_too_small_is_refused_at_once() {
     let lab = Lab::new();

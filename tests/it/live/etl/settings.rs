@@ -117,6 +117,43 @@ async fn settings_of_the_server_are_taken_back_however_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_change_settings_of_the_server_is_told_and_leaves_nothing() {
+    let primary = Primary::start(&SMALL);
+    let owner = client(&primary).await;
+    owner.batch_execute("CREATE ROLE loader LOGIN; GRANT CREATE ON SCHEMA public TO loader").await.expect("a role");
+    let folder = Folder::new();
+    let settings = Settings {
+        server: [("checkpoint_timeout", "9min"), ("max_wal_size", "5GB")].map(|(n, v)| (n.into(), v.into())).into(),
+        ..Settings::default()
+    };
+    let by_loader = async |settings: &Settings| {
+        let mut order = order(&primary, &folder, Schema::Typed, settings.clone());
+        order.login.user = "loader".into();
+        load(order, std::future::pending()).await
+    };
+    let nothing = async || {
+        let left = "SELECT to_regclass('pgbench_rs_load_settings') IS NULL AND to_regclass('title_basics') IS NULL \
+                    AND NOT EXISTS (SELECT FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf')";
+        owner.query_one(left, &[]).await.expect("a row").get::<_, bool>(0)
+    };
+    let refused = by_loader(&settings).await.expect_err("it may not").to_string();
+    assert!(refused.contains("may not change settings of the server\nhint: "), "{refused}");
+    assert!(nothing().await);
+    // One of the two may be set (PostgreSQL 15 and later): the other one's refusal takes that back.
+    let grants = "GRANT SELECT ON pg_file_settings TO loader; GRANT EXECUTE ON FUNCTION pg_reload_conf(), \
+                  pg_show_all_file_settings() TO loader; GRANT ALTER SYSTEM ON PARAMETER checkpoint_timeout TO loader";
+    owner.batch_execute(grants).await.expect("grants");
+    let refused = by_loader(&settings).await.expect_err("it may not").to_string();
+    assert!(refused.contains("setting max_wal_size: permission denied"), "{refused}");
+    assert!(nothing().await);
+    // What a dead load of another role left is said, and does not keep this one from loading.
+    let left = "CREATE TABLE pgbench_rs_load_settings (name text PRIMARY KEY, before text, at timestamptz)";
+    owner.batch_execute(left).await.expect("a table");
+    let loaded = by_loader(&Settings::default()).await.expect("it loads");
+    assert!(loaded.notes.iter().any(|note| note.contains("which this one cannot take back")), "{loaded:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn servers_that_cannot_be_loaded_into_say_why() {
     let primary = Primary::start(&SMALL);
     let client = client(&primary).await;

@@ -1,6 +1,8 @@
 //! pgbench's four tables, as `pgbench -i` makes them (`initCreateTables`, `initGenerateData` and `initCreatePKeys` of
 //! `src/bin/pgbench/pgbench.c`), so that figures compare line for line.
 
+pub mod source;
+
 use super::chunk::{Chunk, FULL, Format};
 use super::table::ColumnType;
 use crate::pg::connect::in_words;
