@@ -5,7 +5,6 @@ use crate::driver::start::whole;
 use crate::metric::catalogue;
 use crate::record::{Record, read};
 use crate::report::history::{History as Found, Wanted, exit_code, history, terminal};
-use anyhow::Context;
 use clap::Args;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,12 +52,12 @@ impl History {
         Ok(ExitCode::from(exit_code(&found)))
     }
 
-    fn found(&self) -> anyhow::Result<Found> {
-        let default = vec![PathBuf::from("results")];
-        let dirs = if self.dirs.is_empty() { default.as_slice() } else { self.dirs.as_slice() };
+    fn found(&self) -> Result<Found, Usage> {
+        let default = [PathBuf::from("results")];
+        let dirs: &[PathBuf] = if self.dirs.is_empty() { &default } else { &self.dirs };
         let (mut records, mut left_out) = (Vec::<Record>::new(), Vec::new());
         for dir in dirs {
-            for folder in folders(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+            for folder in folders(dir).map_err(|error| Usage(format!("cannot read {}: {error}", dir.display())))? {
                 match read(&folder) {
                     Ok(record) if record.manifest.scenario == self.scenario => {
                         // Named twice is still one run.
@@ -77,8 +76,7 @@ impl History {
             let unread = if left_out.is_empty() { String::new() } else { format!("\n{}", left_out.join("\n")) };
             return Err(Usage(format!(
                 "no run of {scenario} in {places}{unread}\nhint: `pgbench-rs run {scenario}` makes one; other folders may be named"
-            ))
-            .into());
+            )));
         }
         let wanted = Wanted { only: self.only.clone(), mix: self.mix, recent: self.recent };
         Ok(history(&self.scenario, records, left_out, &wanted))

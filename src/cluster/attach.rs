@@ -16,7 +16,7 @@ use crate::pg::find::Finder;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// How long is looked for another server that accepts writes, before one that was primary is started again.
@@ -55,7 +55,10 @@ impl Cluster {
             place: place.clone(),
             made: Vec::new(),
             kept: AtomicBool::new(false),
-            subscriptions: OnceLock::new(),
+            publications: OnceLock::new(),
+            subscriptions: Mutex::default(),
+            successors: OnceLock::new(),
+            cut_over: AtomicBool::new(false),
         };
         for spec in &specs {
             // Nothing of it lies here.

@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -48,7 +48,10 @@ impl Cluster {
             files: Vec::new(),
             disks: Vec::new(),
             kept: AtomicBool::new(false),
-            subscriptions: OnceLock::new(),
+            publications: OnceLock::new(),
+            subscriptions: Mutex::default(),
+            successors: OnceLock::new(),
+            cut_over: AtomicBool::new(false),
         };
         match cluster.build(trial, templates, &specs, ways).await {
             Ok(()) => Ok(cluster),

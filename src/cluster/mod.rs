@@ -22,6 +22,7 @@ pub mod template;
 pub mod templates;
 pub mod ways;
 
+use crate::base::Name;
 use crate::base::inventory::Id;
 use crate::clean;
 use crate::driver::{Files, Workplace};
@@ -39,7 +40,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use ways::Ways;
 
@@ -68,7 +69,11 @@ pub struct Cluster {
     /// Disks of the nodes' own.
     disks: Vec<Arc<Disk>>,
     kept: AtomicBool,
-    subscriptions: OnceLock<Vec<logical::SubscriptionSpec>>,
+    publications: OnceLock<Vec<logical::PublicationSpec>>,
+    subscriptions: Mutex<Vec<logical::SubscriptionSpec>>,
+    /// Nodes that are to take over.
+    successors: OnceLock<Vec<Name>>,
+    cut_over: AtomicBool,
 }
 
 /// A directory of the cluster, in order of creation.

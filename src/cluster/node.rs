@@ -253,21 +253,32 @@ impl Node {
             ("host", &upstream.host),
             ("port", &upstream.port.to_string()),
             ("user", &login.user),
+            // Read only by who brings slots over (`sync_replication_slots`).
+            ("dbname", &login.dbname),
             ("passfile", &passfile.to_string_lossy()),
             ("application_name", &self.name),
         ])
     }
 
-    /// The connection string by which it subscribes to what is published on `publisher`, without the password.
-    pub fn publisher_conninfo(&self, publisher: &Host) -> String {
+    /// The connection string by which it subscribes to what is published on one of `publishers`, without the password: of
+    /// several to the one that is the primary when it connects.
+    pub fn publisher_conninfo(&self, publishers: &[Host]) -> String {
         let (login, passfile) = (self.server.place().login(""), self.server.place().passfile());
-        conf::conninfo(&[
-            ("host", &publisher.host),
-            ("port", &publisher.port.to_string()),
+        let hosts = publishers.iter().map(|host| host.host.clone()).collect::<Vec<_>>().join(",");
+        let ports = publishers.iter().map(|host| host.port.to_string()).collect::<Vec<_>>().join(",");
+        let passfile = passfile.to_string_lossy();
+        let mut parameters: Vec<(&str, &str)> = vec![
+            ("host", &hosts),
+            ("port", &ports),
             ("user", &login.user),
             ("dbname", &login.dbname),
-            ("passfile", &passfile.to_string_lossy()),
-        ])
+            ("passfile", &passfile),
+        ];
+        if publishers.len() > 1 {
+            // A server that connects to another does not heed `connect_timeout`.
+            parameters.extend([("target_session_attrs", "primary"), ("tcp_user_timeout", "3000")]);
+        }
+        conf::conninfo(&parameters)
     }
 
     /// Whether it starts as a standby: `standby.signal` is there. Of a server that somebody else runs only its role at

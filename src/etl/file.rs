@@ -48,7 +48,7 @@ impl Lines {
         let file = Hashing { file, hash: blake3::Hasher::new(), read: 0 };
         let from = match path.extension().is_some_and(|extension| extension == "gz") {
             true => Stored::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED, file)))),
-            false => Stored::Plain(file),
+            false => Stored::Plain(Box::new(file)),
         };
         Ok(Lines { path: path.to_owned(), from, buffer: vec![0; BLOCK], end: 0, given: 0, is_over: false })
     }
@@ -138,7 +138,7 @@ impl Lines {
     /// What was read.
     pub fn digest(self) -> Digest {
         let Hashing { hash, read, .. } = match self.from {
-            Stored::Plain(file) => file,
+            Stored::Plain(file) => *file,
             Stored::Gzip(gzip) => gzip.into_inner().into_inner(),
         };
         Digest { path: self.path, bytes: read, blake3: hash.finalize().to_string() }
@@ -147,7 +147,7 @@ impl Lines {
 
 #[derive(Debug)]
 enum Stored {
-    Plain(Hashing),
+    Plain(Box<Hashing>),
     Gzip(Box<MultiGzDecoder<BufReader<Hashing>>>),
 }
 

@@ -64,10 +64,10 @@ impl Fault {
             aim.nodes = reach.resolve(target).await?;
         }
         if let Some(name) = self.subscription() {
-            let found = reach.cluster.subscriptions().iter().find(|spec| spec.name == name);
+            let found = reach.cluster.subscriptions().into_iter().find(|spec| spec.name == name);
             let found = found.ok_or_else(|| FaultError::NoTarget { target: name.to_owned() })?;
             aim.nodes = reach.resolve(&found.to).await?;
-            aim.subscription = Some(found.clone());
+            aim.subscription = Some(found);
         }
         let all = reach.cluster.placed();
         if let Some(sides) = self.sides() {

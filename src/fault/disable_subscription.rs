@@ -38,7 +38,10 @@ pub(super) async fn session(node: &str, reach: &Reach) -> Result<Client, FaultEr
     let failed = |source| FaultError::failed("cannot connect to", node, source);
     let host = reach.cluster.hosts().into_iter().find(|host| host.node == node);
     let host = host.ok_or_else(|| FaultError::NoTarget { target: node.to_owned() })?;
-    connect(&host, &reach.cluster.login("pgbr-fault"), FIND).await.map_err(failed)
+    let client = connect(&host, &reach.cluster.login("pgbr-fault"), FIND).await.map_err(failed)?;
+    // Clients of one that is to take over may not write there yet.
+    run(&client, node, "SET default_transaction_read_only = off").await?;
+    Ok(client)
 }
 
 /// Runs a statement on a node within [`ANSWER`].

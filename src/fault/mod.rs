@@ -4,10 +4,12 @@
 
 mod aim;
 pub mod apply_conflict;
+pub mod cutover;
 pub mod disable_subscription;
 pub mod disk;
 pub mod drop_slot;
 pub mod freeze;
+pub mod hold_snapshot;
 pub mod kill;
 pub mod link;
 pub mod load;
@@ -16,13 +18,16 @@ pub mod pause_replay;
 pub mod stop;
 pub mod switchover;
 mod undo;
+pub mod vacuum;
 
 pub use aim::{Aim, Between, Sides};
 pub use apply_conflict::ApplyConflict;
+pub use cutover::Cutover;
 pub use disable_subscription::DisableSubscription;
 pub use disk::{FillDisk, SlowDisk};
 pub use drop_slot::DropSlot;
 pub use freeze::{Freeze, FreezeWhat};
+pub use hold_snapshot::HoldSnapshot;
 pub use kill::Kill;
 pub use link::{Link, Reset, Stall};
 pub use load::Load;
@@ -31,17 +36,19 @@ pub use pause_replay::PauseReplay;
 pub use stop::{Stop, StopMode};
 pub use switchover::Switchover;
 pub use undo::Undo;
+pub use vacuum::Vacuum;
 
 use crate::base::clock::Clock;
 use crate::cluster::{Cluster, Node};
 use crate::manager;
-use crate::metric::{Event, Events};
+use crate::metric::{Event, Events, Value};
 use crate::net::Side;
 use crate::net::side::Roles;
 use crate::pg::{connect::connect, find::Finder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 /// How long a fault looks for its target.
@@ -83,6 +90,12 @@ pub enum Fault {
     DropSlot(DropSlot),
     /// A subscription fails with a duplicate key.
     ApplyConflict(ApplyConflict),
+    /// A long report on a standby.
+    HoldSnapshot(HoldSnapshot),
+    /// `ANALYZE` and `VACUUM` on the primary.
+    Vacuum(Vacuum),
+    /// Clients move to a subscriber.
+    Cutover(Cutover),
     /// Data is loaded into the primary.
     Load(Load),
 }
@@ -167,6 +180,8 @@ pub struct Reach {
     pub events: Events,
     /// What can be loaded.
     pub data: load::Sets,
+    /// Who hears what steps measured; nobody, where it is absent.
+    pub values: Option<UnboundedSender<Value>>,
 }
 
 impl Fault {
@@ -189,6 +204,9 @@ impl Fault {
             Fault::DisableSubscription(_) => "fault.disable_subscription",
             Fault::DropSlot(_) => "fault.drop_slot",
             Fault::ApplyConflict(_) => "fault.apply_conflict",
+            Fault::Cutover(_) => "fault.cutover",
+            Fault::HoldSnapshot(_) => "fault.hold_snapshot",
+            Fault::Vacuum(_) => "fault.vacuum",
             Fault::Load(_) => "etl.load",
         }
     }
@@ -204,7 +222,9 @@ impl Fault {
             Fault::LoseHost(lose) => Some(&lose.of),
             Fault::FillDisk(fill) => Some(&fill.of),
             Fault::SlowDisk(slow) => Some(&slow.of),
-            Fault::Load(_) => Some("@primary"),
+            Fault::Cutover(cutover) => Some(&cutover.to),
+            Fault::HoldSnapshot(hold) => Some(&hold.of),
+            Fault::Load(_) | Fault::Vacuum(_) => Some("@primary"),
             Fault::Switchover(_) | Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => None,
             Fault::DisableSubscription(_) | Fault::DropSlot(_) | Fault::ApplyConflict(_) => None,
         }
@@ -239,6 +259,8 @@ impl Fault {
                 | Fault::Stop(_)
                 | Fault::LoseHost(_)
                 | Fault::Switchover(_)
+                | Fault::Cutover(_)
+                | Fault::Vacuum(_)
                 | Fault::Reset(_)
                 | Fault::Load(_)
         )
@@ -284,6 +306,13 @@ impl Fault {
             Fault::SlowDisk(slow) => format!("slow down the disk of {nodes}: {}", slow.in_words()),
             Fault::DisableSubscription(disable) => format!("disable the subscription {}", disable.of),
             Fault::DropSlot(drop) => format!("drop the slot of the subscription {}", drop.of),
+            Fault::HoldSnapshot(_) => format!("a long report on {nodes}"),
+            Fault::Vacuum(_) => format!("analyze and vacuum {nodes}"),
+            Fault::Cutover(cutover) => {
+                let without = [(cutover.sequences, "sequences"), (cutover.subscribers, "subscribers")];
+                let without = without.iter().filter(|(with, _)| !with).map(|(_, what)| format!(", without {what}"));
+                format!("move clients to {nodes}{}", without.collect::<String>())
+            }
             Fault::ApplyConflict(of) => format!("a duplicate key in {} stops the subscription {}", of.table, of.of),
         }
     }
@@ -319,6 +348,9 @@ impl Fault {
             Fault::DisableSubscription(_) => disable_subscription::inject(aim.subscribed()?, reach).await,
             Fault::DropSlot(_) => drop_slot::inject(aim.subscribed()?, reach).await,
             Fault::ApplyConflict(conflict) => conflict.inject(aim.subscribed()?, reach).await,
+            Fault::HoldSnapshot(_) => hold_snapshot::inject(aim.nodes, reach).await,
+            Fault::Vacuum(_) => vacuum::inject(aim.nodes, reach).await,
+            Fault::Cutover(cutover) => cutover.inject(aim.nodes, reach).await,
             Fault::Load(load) => load.inject(aim.nodes, reach).await,
         }
     }
@@ -337,7 +369,8 @@ impl Reach {
 
     /// The node that accepts writes, as SQL says.
     async fn writable(&self) -> Option<Arc<Node>> {
-        let finder = Finder::new(self.cluster.group(self.cluster.hosts()), self.cluster.login("pgbr-fault"), FIND);
+        let hosts = self.cluster.serving(&self.cluster.hosts()).concat();
+        let finder = Finder::new(hosts, self.cluster.login("pgbr-fault"), FIND);
         let host = tokio::time::timeout(FIND, finder.writable()).await.ok()?;
         self.cluster.node(&host.node).cloned()
     }
@@ -370,6 +403,11 @@ impl Reach {
         }
         let found: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
         self.cluster.nodes.iter().filter(|node| found.contains(&node.name)).cloned().collect()
+    }
+
+    fn measured(&self, value: Value) {
+        // Whoever would hear it is gone with the trial.
+        let _ = self.values.as_ref().map(|values| values.send(value));
     }
 
     fn say(&self, kind: &'static str, node: Option<&str>, text: String) {

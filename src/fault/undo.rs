@@ -1,6 +1,7 @@
 //! Taking a fault back.
 
 use super::apply_conflict::{self, Conflict};
+use super::hold_snapshot::Reports;
 use super::{
     Between, FaultError, Reach, disable_subscription, disk, drop_slot, freeze, link, partition, pause_replay, stop,
 };
@@ -39,6 +40,8 @@ pub enum Undo {
     Resubscribe(SubscriptionSpec),
     /// Remove a row from a subscriber.
     Resolve(Conflict),
+    /// End long reports.
+    EndReports(Arc<Reports>),
     /// One after the other.
     Both(Box<Undo>, Box<Undo>),
 }
@@ -69,6 +72,10 @@ impl Undo {
             Undo::EnableSubscription(spec) => disable_subscription::enable(&spec, reach).await,
             Undo::Resubscribe(spec) => drop_slot::resubscribe(&spec, reach).await,
             Undo::Resolve(conflict) => apply_conflict::resolve(&conflict, reach).await,
+            Undo::EndReports(reports) => {
+                drop(reports);
+                Ok(())
+            }
             Undo::Both(first, second) => {
                 let first = Box::pin(first.undo(reach)).await;
                 first.and(Box::pin(second.undo(reach)).await)

@@ -21,5 +21,9 @@ macro_rules! books {
 /// Inserts the book of number `$1` (`int4`, not negative).
 pub const INSERT: &str = books!("(SELECT $1::int4) AS one (n)");
 
+/// Inserts `$2` (`int8`) books, of the number `$1` (`int4`, not negative) and those after it.
+pub const INSERT_SEVERAL: &str =
+    books!("(SELECT $1::int4 + i FROM generate_series(0, $2::int8 - 1) AS i) AS several (n)");
+
 /// Fills the new table with the books of the numbers 0 to `$1` (`int8`) exclusive: the same on every server.
 pub const FILL: &str = books!("generate_series(0, $1::int8 - 1) AS n");

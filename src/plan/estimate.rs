@@ -6,9 +6,9 @@ use super::{Plan, Variant};
 use crate::base::units::{Size, Time};
 use crate::fault::Fault;
 use crate::scenario::{Phase, Scenario};
-use crate::workload::Load;
+use crate::workload::{Load, Mix};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a plan will take.
@@ -38,6 +38,8 @@ const DOWN: Duration = Duration::from_millis(1000);
 const EMPTY: u64 = 40 << 20;
 /// WAL of one of pgbench's writing transactions, full-page images included.
 const WAL_A_TRANSACTION: f64 = 8192.0;
+/// WAL of one more book in the same transaction, its index entry included.
+const WAL_A_BOOK: f64 = 300.0;
 /// PostgreSQL's own `max_wal_size`.
 const MAX_WAL_SIZE: u64 = 1 << 30;
 /// What a WAL directory has at least.
@@ -48,8 +50,8 @@ impl Plan {
     pub fn estimate(&self) -> Estimate {
         let mut amounts = Amounts::default();
         let needs: Vec<Needs> = self.variants.iter().map(|variant| Needs::of(variant, &mut amounts)).collect();
-        let each = |needs| -> Vec<_> { Needs::templates(needs).map(|template| (template, needs)).collect() };
-        let mut templates: BTreeMap<_, &Needs> = needs.iter().flat_map(each).collect();
+        let mut templates: BTreeMap<&str, &Needs> =
+            needs.iter().map(|needs| (needs.template.as_str(), needs)).collect();
         let loading: Duration = templates.values().map(|needs| needs.loading).sum();
         let trials: Duration = self.trials.iter().map(|trial| needs[trial.variant].trial).sum();
         // What somebody else's servers hold lies elsewhere.
@@ -68,11 +70,9 @@ impl Plan {
 
 /// What a variant needs.
 struct Needs {
-    /// What its trials start from, told apart by this.
+    /// What its trials start from, told apart by this; that versions have one each is passed over.
     template: String,
-    /// And by the servers' major versions.
-    versions: BTreeSet<Option<u32>>,
-    /// To make one.
+    /// To make that.
     loading: Duration,
     /// Bytes of it.
     directory: u64,
@@ -92,17 +92,12 @@ impl Needs {
         let directory = (EMPTY + A_SCALE * u64::from(scale)).saturating_add(before.disk);
         Needs {
             template: format!("{scale} {}", data.join(" ")),
-            versions: scenario.nodes().iter().map(|node| node.version.map(|version| version.0)).collect(),
             loading: INITDB + LOADING_A_SCALE * scale + before.time,
             directory,
             trial: trial_lasts(scenario, directory, amounts),
             live: live_bytes(scenario, directory, amounts.by_steps(scenario).disk),
             is_here: !scenario.is_external(),
         }
-    }
-
-    fn templates(&self) -> impl Iterator<Item = (Option<u32>, &str)> {
-        self.versions.iter().map(|version| (*version, self.template.as_str()))
     }
 }
 
@@ -184,5 +179,13 @@ fn wal_per_second(load: &Load) -> f64 {
     if !load.mix.transactions().iter().any(|(what, weight)| what.writes() && *weight > 0) {
         return 0.0;
     }
-    load.profile.open().map_or(MAX_WAL_SIZE as f64, |(rate, _)| rate.mean() * WAL_A_TRANSACTION)
+    load.profile.open().map_or(MAX_WAL_SIZE as f64, |(rate, _)| rate.mean() * (WAL_A_TRANSACTION + further_books(load)))
+}
+
+/// WAL of all books but the first that a transaction inserts.
+fn further_books(load: &Load) -> f64 {
+    match &load.mix {
+        Mix::Books(books) => f64::from(books.rows.saturating_sub(1)) * WAL_A_BOOK,
+        _ => 0.0,
+    }
 }

@@ -1,7 +1,9 @@
 //! Active checks: the ledger of acknowledged writes, commit-to-visible lag, lag as servers tell it, whether targets end
-//! up equal to their sources, standbys streaming again, throughput back in its band, throughput steady, thin clones.
+//! up equal to their sources, bloat and conflicts, standbys streaming again, throughput back in its band, throughput
+//! steady, thin clones.
 
 mod apart;
+pub mod bloat;
 pub mod clones;
 pub mod lag;
 pub mod ledger;
@@ -31,6 +33,9 @@ pub struct Probes {
     /// `[probe.truth]`; it is there anyway where there are subscriptions.
     #[serde(default)]
     pub truth: Option<truth::Truth>,
+    /// `[probe.bloat]`
+    #[serde(default)]
+    pub bloat: Option<bloat::Bloat>,
 }
 
 /// The ledger of acknowledged writes: writers and connections of its own, at a fixed rate.

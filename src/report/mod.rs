@@ -16,12 +16,14 @@ mod samples;
 pub mod selftest;
 pub mod statistics;
 mod stopped;
+mod sweep;
 mod table;
 mod terminal;
 
 pub use figures::Figure;
 pub use reading::value_of;
 pub use stopped::in_words;
+pub use sweep::Swept;
 pub use terminal::terminal;
 
 use crate::base::units::counted;
@@ -57,6 +59,8 @@ pub struct Summary {
     pub clones: Vec<String>,
     /// The variants, in the plan's order.
     pub variants: Vec<VariantSummary>,
+    /// What the axes do, a table for each metric of the answer; none of a single variant.
+    pub sweep: Vec<Swept>,
     /// Claims, judged.
     pub claims: Vec<Judged>,
     /// Trials that do not count.
@@ -133,6 +137,7 @@ pub fn summarize(record: &Record) -> Summary {
         machine: machine(record),
         loads: loads(record),
         clones: clones::ways(record),
+        sweep: sweep::swept(record),
         claims: judge::claims(record),
         not_counted: bad
             .map(|row| NotCounted {

@@ -39,6 +39,10 @@ pub fn terminal(summary: &Summary) -> String {
     out.push('\n');
     out += "medians; in parentheses the interval that holds the median with the probability called coverage;\n";
     out += "in brackets, where it is not known in all trials that count, in how many it is\n";
+    if !summary.sweep.is_empty() {
+        out.push('\n');
+        out += &super::sweep::terminal(&summary.sweep);
+    }
     claims(&mut out, summary);
     if !summary.not_counted.is_empty() {
         out += "\nnot counted\n";

@@ -9,8 +9,10 @@ use crate::cluster::{Cluster, Node};
 use crate::driver::start::whole;
 use crate::etl::books;
 use crate::metric::{Event, Value};
+use crate::pg::Host;
 use crate::pg::connect::{connect, in_words};
 use crate::pg::find::Finder;
+use crate::probe::bloat;
 use crate::probe::stream::{By, Stream};
 use crate::probe::truth::{Drain, Drained, Truth, compare};
 use crate::probe::visibility;
@@ -65,7 +67,9 @@ impl Lab {
         }
         self.progress.doing("making subscriptions");
         cluster.publish(&scenario.publications(&self.makes.majors(scenario)?)).await?;
-        Ok(cluster.subscribe(&scenario.subscriptions()).await?)
+        let made = cluster.subscribe(&scenario.subscriptions()).await?;
+        cluster.reserve(scenario.successors()).await?;
+        Ok(made)
     }
 }
 
@@ -83,6 +87,16 @@ impl Lab {
     }
 }
 
+/// The probe of bloat, on the primary and its standbys.
+pub(super) async fn bloat(scenario: &Scenario, cluster: &Cluster) -> anyhow::Result<Option<bloat::Running>> {
+    let group = cluster.group(cluster.hosts());
+    let is_primary = |host: &Host| cluster.node(&host.node).is_some_and(|node| node.began_as_primary);
+    let (primaries, standbys): (Vec<Host>, Vec<Host>) = group.into_iter().partition(is_primary);
+    let (Some(_), Some(primary)) = (&scenario.probe.bloat, primaries.into_iter().next()) else { return Ok(None) };
+    let started = bloat::Running::start(primary, standbys, cluster.login("pgbr-bloat")).await;
+    started.map(Some).map_err(anyhow::Error::msg).context("the probe of bloat cannot start")
+}
+
 /// How long each subscription took to bring its tables.
 pub(super) fn values(made: &[Subscribed]) -> Vec<Value> {
     let value = |one: &Subscribed| {
@@ -92,13 +106,13 @@ pub(super) fn values(made: &[Subscribed]) -> Vec<Value> {
     made.iter().map(value).collect()
 }
 
-/// The streams of a cluster as it is written: of each standby, and of each subscription.
+/// The streams of a cluster: of each standby as it was in the beginning, and of each subscription as it is.
 pub(super) fn streams(scenario: &Scenario, cluster: &Cluster) -> Vec<Stream> {
     let standby = |node: &Arc<Node>| {
         let by = By::Replay { slot: node.slot_name() };
         Some(Stream { from: node.follows.clone()?, to: node.name.clone(), by })
     };
-    let subscriptions = scenario.subscriptions().into_iter().map(|spec| {
+    let subscriptions = cluster.subscriptions().into_iter().map(|spec| {
         let marks = spec.publications.iter().flat_map(|name| scenario.marks(name)).collect();
         let by = By::Subscription { name: spec.name, slot: spec.slot, publications: spec.publications, marks };
         Stream { from: spec.from, to: spec.to, by }
@@ -113,9 +127,11 @@ pub(super) fn feeds(streams: &[Stream], cluster: &Cluster) -> Vec<visibility::Fe
     for stream in streams {
         let By::Subscription { name, marks, .. } = &stream.by else { continue };
         let below = cluster.nodes.iter().filter(|node| cluster.head(node).name == stream.to);
+        let within: Vec<String> = below.clone().map(|node| node.name.clone()).collect();
         for node in below {
             if let Some(host) = hosts.iter().find(|host| host.node == node.name) {
-                feeds.push(visibility::Feed { host: host.clone(), subscription: name.clone(), marks: marks.clone() });
+                let (subscription, marks, within) = (name.clone(), marks.clone(), within.clone());
+                feeds.push(visibility::Feed { host: host.clone(), subscription, marks, within });
             }
         }
     }
@@ -154,6 +170,8 @@ impl Ending {
         let mut found = Found::default();
         for one in &drained {
             let subject = one.stream.subject();
+            let behind = Value::new("truth.behind", f64::from(u8::from(one.took.is_err())));
+            found.values.push(behind.node(&one.stream.to).subject(&subject));
             match &one.took {
                 Ok(took) => {
                     let value = Value::new("lag.drained", took.as_secs_f64());
@@ -196,12 +214,19 @@ impl Ending {
                 Err(why) => found.failures.push(format!("{subject} could not be compared: {why}")),
             }
         }
+        if !self.truth.fails {
+            found.failures.clear();
+        }
         found
     }
 }
 
-/// The streams as they are at the end: standbys of the primary's group follow whoever accepts writes by now.
+/// The streams as they are at the end: standbys of the primary's group follow whoever of it accepts writes by now. After a
+/// cutover nobody of it does.
 async fn now(streams: Vec<Stream>, cluster: &Cluster) -> Vec<Stream> {
+    if cluster.is_cut_over() {
+        return streams;
+    }
     let group = cluster.group(cluster.hosts());
     let finder = Finder::new(group, cluster.login("pgbench-rs truth"), FIND);
     let primary = tokio::time::timeout(FIND, finder.writable()).await.ok().map(|host| host.node);
@@ -214,7 +239,10 @@ async fn now(streams: Vec<Stream>, cluster: &Cluster) -> Vec<Stream> {
     for stream in all.iter_mut().filter(|stream| stream.from == began) {
         stream.from.clone_from(&primary);
     }
-    all.push(Stream { from: primary, to: began, by: By::Replay { slot: None } });
+    // Who died is not brought back.
+    if cluster.node(&began).is_some_and(|node| node.is_running()) {
+        all.push(Stream { from: primary, to: began, by: By::Replay { slot: None } });
+    }
     all
 }
 

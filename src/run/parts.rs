@@ -1,7 +1,7 @@
 //! All that drives and watches one trial beside its servers: manager, sampler, probes, loads. They start
 //! in that order and stop in the reverse one, so that a watcher sees all of what it watches.
 
-use super::logical::{self, Ending, feeds, streams};
+use super::logical::{self, Ending, bloat, feeds, streams};
 use super::progress::Progress;
 use crate::base::clock::Clock;
 use crate::cluster::Cluster;
@@ -11,7 +11,7 @@ use crate::metric::{Events, Points, Value};
 use crate::net::Party;
 use crate::pg::connect::connect;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
-use crate::probe::{Ledger, clones, lag, ledger, recovery, steady, streaming, visibility};
+use crate::probe::{Ledger, bloat as bloats, clones, lag, ledger, recovery, steady, streaming, visibility};
 use crate::sampler;
 use crate::scenario::{Phase, Role, Scenario};
 use crate::workload::space::Imdb;
@@ -43,13 +43,13 @@ type Lags = (Option<visibility::Running>, Option<lag::Running>);
 
 impl Start<'_> {
     /// The ledger, which writes on one of `hosts`.
-    async fn ledger(&self, hosts: &[Host]) -> anyhow::Result<Option<ledger::Running>> {
+    async fn ledger(&self, hosts: Vec<Host>) -> anyhow::Result<Option<ledger::Running>> {
         let Some(settings) = &self.scenario.probe.ledger else { return Ok(None) };
         let of_sites = ledger_hosts(settings, &self.cluster);
         let running = ledger::Running::start(
             settings,
             &of_sites,
-            hosts.to_vec(),
+            hosts,
             self.cluster.login("pgbr-ledger"),
             self.clock,
             self.events.clone(),
@@ -58,13 +58,13 @@ impl Start<'_> {
         running.await.map(Some).context("the ledger cannot start")
     }
 
-    /// The probes of lag. Markers are written on one of `hosts`.
-    fn lags(&self, hosts: &[Host]) -> anyhow::Result<Lags> {
+    /// The probes of lag. Markers are written on a server of one of `groups`.
+    fn lags(&self, groups: Vec<Vec<Host>>) -> anyhow::Result<Lags> {
         let (cluster, probes) = (&self.cluster, &self.scenario.probe);
         let streams = streams(self.scenario, cluster);
         let with = |name: &str| (cluster.login(name), self.clock, self.points.clone());
         let visibility = probes.visibility.as_ref().map(|settings| {
-            let asked = (hosts.to_vec(), feeds(&streams, cluster));
+            let asked = (groups, feeds(&streams, cluster));
             visibility::Running::start(settings, asked, with("pgbr-visibility"))
         });
         let visibility = visibility.transpose().context("the visibility probe cannot start")?;
@@ -105,6 +105,7 @@ pub struct Parts {
     ledger: Option<ledger::Running>,
     visibility: Option<visibility::Running>,
     lag: Option<lag::Running>,
+    bloat: Option<bloats::Running>,
     cluster: Arc<Cluster>,
     streaming: Option<streaming::Running>,
     loads: Vec<(String, workload::Running)>,
@@ -132,7 +133,7 @@ impl Parts {
     /// Starts them all; what was started is dropped, and so ended, when one cannot start.
     pub async fn start(with: &Start<'_>) -> anyhow::Result<Parts> {
         let Start { scenario, cluster, clock, events, points, .. } = with;
-        let hosts = cluster.group(cluster.hosts());
+        let groups = cluster.serving(&cluster.hosts());
         let manager = match &scenario.manager {
             Manager::None(_) => None,
             Manager::Builtin(builtin) => {
@@ -151,8 +152,10 @@ impl Parts {
         let every = *scenario.sample.every;
         let containers = sampler::container::Running::start(&cluster.nodes, every, *clock, points, events).await;
         let host = sampler::host::Running::start(&cluster.nodes, every, *clock, points);
-        let ledger = with.ledger(&hosts).await?;
-        let (visibility, lag) = with.lags(&hosts)?;
+        let ledger = with.ledger(groups.concat()).await?;
+        let (visibility, lag) = with.lags(groups)?;
+        let bloat = bloat(scenario, cluster).await?;
+        let hosts = cluster.group(cluster.hosts());
         let streaming = scenario
             .measured()
             .is_some()
@@ -170,6 +173,7 @@ impl Parts {
             ledger,
             visibility,
             lag,
+            bloat,
             cluster,
             streaming,
             loads,
@@ -256,6 +260,9 @@ impl Parts {
         }
         if let Some(lag) = self.lag {
             ended.values.extend(lag.stop().await);
+        }
+        if let Some(bloat) = self.bloat {
+            ended.values.extend(bloat.stop().await);
         }
         let ledger = match self.ledger {
             Some(ledger) => Some(ledger.halt().await),
@@ -353,7 +360,7 @@ fn ledger_hosts(settings: &Ledger, cluster: &Cluster) -> Vec<Vec<Host>> {
     if sites.is_empty() {
         sites.push(None);
     }
-    sites.into_iter().map(|site| cluster.group(cluster.hosts_of(&Party::Clients(site)))).collect()
+    sites.into_iter().map(|site| cluster.serving(&cluster.hosts_of(&Party::Clients(site))).concat()).collect()
 }
 
 fn target(to: &str, scenario: &Scenario, cluster: &Cluster, clients: &Party) -> Target {
@@ -361,7 +368,7 @@ fn target(to: &str, scenario: &Scenario, cluster: &Cluster, clients: &Party) -> 
     let is_standby = |host: &Host| nodes.iter().any(|node| node.name == host.node && node.role == Role::Standby);
     let hosts = cluster.hosts_of(clients);
     match to {
-        "@primary" => Target::Writable(cluster.group(hosts)),
+        "@primary" => Target::Writable(cluster.serving(&hosts).concat()),
         "@standbys" => Target::Nodes(cluster.group(hosts).into_iter().filter(is_standby).collect()),
         node => Target::Nodes(hosts.into_iter().filter(|host| host.node == node).collect()),
     }

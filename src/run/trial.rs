@@ -350,7 +350,8 @@ impl Measuring {
         let (loads, mut loaded) = mpsc::unbounded_channel();
         let data = load::Sets { done: Some(loads), ..self.data.clone() };
         let (clock, events) = (self.clock, self.events.clone());
-        let reach = Reach { cluster, manager: parts.manager.clone(), clock, events, data };
+        let (values, mut measured) = mpsc::unbounded_channel();
+        let reach = Reach { cluster, manager: parts.manager.clone(), clock, events, data, values: Some(values) };
         let mut steps = Steps::new(self.scenario.clone(), reach);
         let begin = Instant::now();
         let mut at = begin;
@@ -380,6 +381,9 @@ impl Measuring {
         let not_run = steps.finish().await;
         let mut ended = halted.finish(&self.progress, logical::event(self.clock, &self.events)).await;
         ended.problems.extend(not_run);
+        while let Ok(value) = measured.try_recv() {
+            ended.values.push(value);
+        }
         while let Ok(done) = loaded.try_recv() {
             ended.values.extend(done.values());
             self.say_loaded(&done);

@@ -1,10 +1,11 @@
 //! What publications and subscriptions come to: each on its node, with what the probes need of them.
 
-use super::{Node, Role, Scenario};
+use super::{Node, Role, Scenario, Step};
 use crate::base::Name;
 use crate::cluster::logical::{Part, Publication, PublicationSpec, Subscription, SubscriptionSpec, Tables};
+use crate::fault::Fault;
 use crate::pg::version::Major;
-use crate::probe::visibility;
+use crate::probe::{ledger, visibility};
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 
@@ -23,6 +24,9 @@ impl Scenario {
     pub fn publications(&self, majors: &BTreeMap<Name, Major>) -> Vec<PublicationSpec> {
         let spec = |(name, publication): (&Name, &Publication)| {
             let mut tables = publication.tables.clone();
+            if let (Tables::Listed(listed), true) = (&mut tables, self.ledger_goes_by().as_ref() == Some(name)) {
+                listed.insert(ledger::TABLE.to_owned(), Part::default());
+            }
             if let (Tables::Listed(listed), true) = (&mut tables, self.probe.visibility.is_some()) {
                 let rows = self.marks(name).iter().map(|row| format!("'{row}'")).collect::<Vec<_>>().join(", ");
                 let filters = majors.get(&publication.on).is_some_and(|major| *major >= FILTERS);
@@ -61,6 +65,14 @@ impl Scenario {
             }
         }
         all
+    }
+
+    /// The publication by which the ledger's rows come to a node that takes over, whose loss is to be seen.
+    fn ledger_goes_by(&self) -> Option<Name> {
+        let successors = self.probe.ledger.as_ref().map(|_| self.successors())?;
+        let all = self.subscriptions();
+        let own = all.iter().find(|one| successors.contains(&one.to))?;
+        own.publications.first().cloned()
     }
 
     /// The rows of the probe's table that a publication carries: its own where the primary's group writes it, else those
@@ -193,6 +205,16 @@ impl Scenario {
         // An error is the subscriber's own.
         let from = subscription.from.as_ref().or(on).filter(|_| option != "disable_on_error");
         to.map(|node| node.name.clone()).chain(from.cloned()).collect()
+    }
+
+    /// The nodes that a cutover moves clients to.
+    pub fn successors(&self) -> Vec<Name> {
+        let steps = self.phase.iter().flat_map(|phase| phase.steps.values());
+        let to = |step: &Step| match &step.act {
+            Fault::Cutover(cutover) => Some(cutover.to.clone()),
+            _ => None,
+        };
+        steps.filter_map(to).collect()
     }
 
     /// What a reader may not have meant: a published table that gets no write, a written one that is not published.

@@ -69,7 +69,7 @@ const SINK: Tagged = Tagged {
 const ACT: Tagged = Tagged {
     key: "act",
     kinds: "`kill`, `stop`, `freeze`, `pause_replay`, `switchover`, `partition`, `disconnect`, `lose_host`, `link`, `reset`, \
-            `stall`, `fill_disk`, `slow_disk`, `load`, `disable_subscription`, `drop_slot`, `apply_conflict`",
+            `stall`, `fill_disk`, `slow_disk`, `load`, `disable_subscription`, `drop_slot`, `apply_conflict`, `hold_snapshot`, `vacuum`, `cutover`",
     example: "act = { kind = \"kill\", of = \"@primary\" }",
 };
 

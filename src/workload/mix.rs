@@ -46,6 +46,9 @@ pub struct Books {
     /// Weight of reading one by its key.
     #[serde(default)]
     pub reads: u32,
+    /// Books that an insert brings, all in one transaction.
+    #[serde(default = "one")]
+    pub rows: u32,
 }
 
 /// A single transaction on pgbench's tables.
@@ -107,6 +110,9 @@ pub enum Transaction {
     /// A new book.
     #[serde(skip)]
     InsertBook,
+    /// So many new books at once.
+    #[serde(skip)]
+    InsertBooks(u32),
     /// A book by its key.
     #[serde(skip)]
     ReadBook,
@@ -126,6 +132,7 @@ impl Transaction {
             Transaction::ImdbPrefix => "imdb_prefix",
             Transaction::ImdbQuery(n) => queries::ALL[n].name,
             Transaction::InsertBook => "insert_book",
+            Transaction::InsertBooks(_) => "insert_books",
             Transaction::ReadBook => "read_book",
         }
     }
@@ -140,7 +147,7 @@ impl Transaction {
         match self {
             Transaction::Tpcb => &["pgbench_accounts", "pgbench_tellers", "pgbench_branches", "pgbench_history"],
             Transaction::SimpleUpdate => &["pgbench_accounts", "pgbench_history"],
-            Transaction::InsertBook => &["books"],
+            Transaction::InsertBook | Transaction::InsertBooks(_) => &["books"],
             _ => &[],
         }
     }
@@ -152,7 +159,7 @@ impl Transaction {
 
     /// Whether it is on books.
     pub fn is_of_books(self) -> bool {
-        matches!(self, Transaction::InsertBook | Transaction::ReadBook)
+        matches!(self, Transaction::InsertBook | Transaction::InsertBooks(_) | Transaction::ReadBook)
     }
 }
 
@@ -208,7 +215,11 @@ impl Mix {
             Mix::ImdbQueries(_) => (0..queries::ALL.len()).map(|n| (Transaction::ImdbQuery(n), 1)).collect(),
             Mix::Weighted(several) => several.of.iter().map(|(what, weight)| (*what, *weight)).collect(),
             Mix::Books(books) => {
-                let both = [(Transaction::InsertBook, books.inserts), (Transaction::ReadBook, books.reads)];
+                let insert = match books.rows {
+                    1 => Transaction::InsertBook,
+                    rows => Transaction::InsertBooks(rows),
+                };
+                let both = [(insert, books.inserts), (Transaction::ReadBook, books.reads)];
                 both.into_iter().filter(|(_, weight)| *weight > 0).collect()
             }
         }

@@ -5,7 +5,7 @@ use super::imdb;
 use super::mix::Transaction;
 use super::queries::{self, Answer};
 use super::space::{ImdbDraw, Space};
-use crate::pg::books::INSERT;
+use crate::pg::books::{INSERT, INSERT_SEVERAL};
 use crate::pg::pgbench::{ACCOUNTS, BIGINT_SCALE, BRANCHES, TELLERS};
 use crate::pg::wire::{Param, Statement, Wire, WireError};
 use rand::{Rng, RngExt};
@@ -29,9 +29,10 @@ pub(super) enum Variable {
     /// A genre, and a year in which it occurs.
     Genre,
     Year,
-    /// A book that is there, and the number of which a new one is made.
+    /// A book that is there, and the number of which a new one is made, or the first of how many.
     Book,
     Number,
+    Rows,
 }
 
 /// One statement, with the variables that are its parameters in order.
@@ -63,6 +64,7 @@ const INSERT_HISTORY: Step = Step {
 
 /// The rest of a book follows from its number; see [`INSERT`].
 const INSERT_BOOK: Step = Step { sql: INSERT, of: &[Variable::Number] };
+const INSERT_BOOKS: Step = Step { sql: INSERT_SEVERAL, of: &[Variable::Number, Variable::Rows] };
 const READ_BOOK: Step = Step { sql: "SELECT sku, title, topic FROM books WHERE id = $1", of: &[Variable::Book] };
 
 impl Transaction {
@@ -81,6 +83,7 @@ impl Transaction {
             Transaction::ImdbPrefix => &[imdb::PREFIX],
             Transaction::ImdbQuery(n) => slice::from_ref(&queries::ALL[n].step),
             Transaction::InsertBook => &[INSERT_BOOK],
+            Transaction::InsertBooks(_) => &[INSERT_BOOKS],
             Transaction::ReadBook => &[READ_BOOK],
         }
     }
@@ -95,7 +98,7 @@ pub(super) enum Draw<'s> {
     Imdb(ImdbDraw<'s>),
     /// On books.
     Book(i64),
-    NewBook(i32),
+    NewBooks(i32, u32),
     /// None.
     Nothing,
 }
@@ -138,7 +141,8 @@ impl<'s> Draw<'s> {
                 Draw::Pgbench(Pgbench::new(rng, space.scale))
             }
             (Transaction::ReadBook, _) => Draw::Book(rng.random_range(1..=i64::from(space.books.max(1)))),
-            (Transaction::InsertBook, _) => Draw::NewBook(rng.random_range(0..=i32::MAX)),
+            (Transaction::InsertBook, _) => Draw::NewBooks(rng.random_range(0..=i32::MAX), 1),
+            (Transaction::InsertBooks(rows), _) => Draw::NewBooks(rng.random_range(0..=i32::MAX), rows),
             (Transaction::ImdbQuery(_), _) | (_, None) => Draw::Nothing,
             (_, Some(imdb)) => Draw::Imdb(imdb.draw(rng)),
         }
@@ -162,7 +166,8 @@ impl<'s> Draw<'s> {
             (Draw::Imdb(draw), Variable::Genre) => Param::Text(&draw.genre.0),
             (Draw::Imdb(draw), Variable::Year) => Param::Int4(draw.genre.1),
             (Draw::Book(book), Variable::Book) => Param::Int8(*book),
-            (Draw::NewBook(number), Variable::Number) => Param::Int4(*number),
+            (Draw::NewBooks(number, _), Variable::Number) => Param::Int4(*number),
+            (Draw::NewBooks(_, rows), Variable::Rows) => Param::Int8(i64::from(*rows)),
             _ => Param::Int4(0),
         }
     }
@@ -172,7 +177,7 @@ impl<'s> Draw<'s> {
 pub(super) fn types(step: &Step, scale: u32) -> Vec<Type> {
     let of = |variable: &Variable| match variable {
         Variable::Aid if scale >= BIGINT_SCALE => Type::INT8,
-        Variable::Book => Type::INT8,
+        Variable::Book | Variable::Rows => Type::INT8,
         Variable::Aid | Variable::Bid | Variable::Tid | Variable::Delta | Variable::Year | Variable::Number => {
             Type::INT4
         }

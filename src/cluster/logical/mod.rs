@@ -6,6 +6,7 @@
 //! trial.
 
 mod catalogue;
+mod cutover;
 mod subscribe;
 mod written;
 
@@ -16,7 +17,8 @@ use super::Cluster;
 use super::node::Node;
 use crate::base::Name;
 use crate::pg::Host;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// A publication to be made.
@@ -66,9 +68,19 @@ pub struct Subscribed {
 }
 
 impl Cluster {
-    /// The subscriptions that were made.
-    pub fn subscriptions(&self) -> &[SubscriptionSpec] {
-        self.subscriptions.get().map_or(&[], Vec::as_slice)
+    /// The subscriptions as they are now.
+    pub fn subscriptions(&self) -> Vec<SubscriptionSpec> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether clients were moved to another node than the one that was the primary at the beginning, or its standbys.
+    pub fn is_cut_over(&self) -> bool {
+        self.cut_over.load(Ordering::Relaxed)
+    }
+
+    /// Says that they were.
+    pub fn cut_over(&self) {
+        self.cut_over.store(true, Ordering::Relaxed);
     }
 
     /// The node at the head of the physical group that a node belongs to: itself, when it follows nobody.
@@ -84,6 +96,15 @@ impl Cluster {
     /// Whether a node belongs to the physical group of the primary: it is that, or one of the standbys below.
     pub fn is_in_group(&self, node: &str) -> bool {
         self.node(node).is_some_and(|node| self.head(node).began_as_primary)
+    }
+
+    /// The groups that take clients' writes one after the other: the primary's, then those of nodes that are to take over.
+    /// At any time one of all these accepts writes.
+    pub fn serving(&self, hosts: &[Host]) -> Vec<Vec<Host>> {
+        let began = self.nodes.iter().find(|node| node.began_as_primary).map(|node| &node.name);
+        let heads = began.into_iter().chain(self.successors.get().into_iter().flatten());
+        let is_in = |host: &&Host, head: &Name| self.node(&host.node).is_some_and(|node| self.head(node).name == *head);
+        heads.map(|head| hosts.iter().filter(|host| is_in(host, head)).cloned().collect()).collect()
     }
 
     /// Those of `hosts` that belong to the primary's group: one of them accepts writes for the others. A subscriber

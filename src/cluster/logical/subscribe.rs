@@ -7,10 +7,11 @@ use crate::cluster::error::sql;
 use crate::cluster::node::Node;
 use crate::cluster::{BuildError, CONNECT_LIMIT, Cluster};
 use crate::driver::start::whole;
+use crate::pg::Host;
 use crate::pg::connect::connect;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
@@ -25,11 +26,17 @@ impl Cluster {
     /// Makes publications.
     pub async fn publish(&self, publications: &[PublicationSpec]) -> Result<(), BuildError> {
         for publication in publications {
-            let node = self.named(&publication.on)?;
-            let client = self.session(node).await?;
-            client.batch_execute(&create(publication)).await.map_err(sql(node, "creating a publication"))?;
+            self.publish_one(publication).await?;
         }
+        // Made once, with the cluster.
+        let _ = self.publications.set(publications.to_vec());
         Ok(())
+    }
+
+    pub(super) async fn publish_one(&self, publication: &PublicationSpec) -> Result<(), BuildError> {
+        let node = self.named(&publication.on)?;
+        let client = self.session(node).await?;
+        client.batch_execute(&create(publication)).await.map_err(sql(node, "creating a publication"))
     }
 
     /// Makes subscriptions, each after those that bring to its publisher what it passes on, and waits until each has
@@ -59,14 +66,14 @@ impl Cluster {
             }
             pending = later;
         }
-        // Made once, with the cluster.
-        let _ = self.subscriptions.set(subscriptions.to_vec());
+        *self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner) = subscriptions.to_vec();
         Ok(made)
     }
 
     /// Makes a subscription anew that was dropped, with a copy of its tables.
     pub async fn resubscribe(&self, spec: &SubscriptionSpec) -> Result<Subscribed, BuildError> {
-        let others = self.subscriptions().iter().filter(|one| one.to == spec.to && one.name != spec.name);
+        let all = self.subscriptions();
+        let others = all.iter().filter(|one| one.to == spec.to && one.name != spec.name);
         let spec = SubscriptionSpec { copy: Initial::Initial, ..spec.clone() };
         let node = self.named(&spec.to)?;
         self.make_room(node, &[&spec], &others.collect::<Vec<_>>()).await?;
@@ -74,22 +81,80 @@ impl Cluster {
     }
 
     async fn subscribe_one(&self, spec: &SubscriptionSpec) -> Result<Subscribed, BuildError> {
-        let (from, to) = (self.named(&spec.from)?, self.named(&spec.to)?);
-        let client = self.session(to).await?;
+        let from = self.named(&spec.from)?;
         let began = Instant::now();
-        let conninfo = to.publisher_conninfo(&self.way(to, from));
-        let statement = create_subscription(spec, &conninfo);
-        let creating = async { client.batch_execute(&statement).await.map_err(sql(to, "creating a subscription")) };
+        let making = async {
+            self.create_subscription(spec).await?;
+            self.applies(spec).await?;
+            self.synced(spec).await
+        };
         match from.follows {
-            None => creating.await?,
-            // Its slot waits for a record of running transactions, which an idle primary does not write.
+            None => making.await?,
+            // Its slots, those of copies too, wait for a record of running transactions, which an idle primary does not
+            // write.
             Some(_) => tokio::select! {
-                created = creating => created?,
+                made = making => made?,
                 failed = self.hint(self.head(from)) => failed?,
             },
         }
-        self.applies(&client, to, spec).await?;
         Ok(Subscribed { spec: spec.clone(), took: began.elapsed() })
+    }
+
+    /// Makes a subscription with its slot: from here on it misses nothing.
+    pub(super) async fn create_subscription(&self, spec: &SubscriptionSpec) -> Result<(), BuildError> {
+        let (from, to) = (self.named(&spec.from)?, self.named(&spec.to)?);
+        let client = self.session(to).await?;
+        let conninfo = to.publisher_conninfo(&self.publishers(from, to));
+        let created = client.batch_execute(&create_subscription(spec, &conninfo)).await;
+        created.map_err(sql(to, "creating a subscription"))
+    }
+
+    /// Where `to` finds what `from` publishes: there, or where one of its standbys was promoted. A standby that decodes is
+    /// meant itself.
+    fn publishers(&self, from: &Arc<Node>, to: &Node) -> Vec<Host> {
+        let mut nodes = vec![from];
+        if from.follows.is_none() {
+            nodes.extend(self.nodes.iter().filter(|node| node.name != from.name && self.head(node).name == from.name));
+        }
+        nodes.into_iter().map(|node| self.way(to, node)).collect()
+    }
+
+    /// Waits until standbys that bring slots over have that of a subscription, if it is to be brought over.
+    async fn synced(&self, spec: &SubscriptionSpec) -> Result<(), BuildError> {
+        if !spec.options.contains(&("failover", "true")) {
+            return Ok(());
+        }
+        let from = self.named(&spec.from)?;
+        let there = "SELECT current_setting('sync_replication_slots') = 'off' OR EXISTS (SELECT FROM pg_replication_slots \
+                     WHERE slot_name::text = $1::text AND synced AND NOT temporary AND invalidation_reason IS NULL)";
+        for standby in self.nodes.iter().filter(|node| node.follows.as_ref() == Some(&from.name)) {
+            let client = self.session(standby).await?;
+            let look = || async {
+                match client.query_one(there, &[&spec.slot]).await {
+                    Ok(row) if row.get(0) => Poll::<_, Infallible>::Done(()),
+                    Ok(_) => Poll::not_yet(format!("{} does not have its slot yet", standby.name)),
+                    Err(error) => Poll::not_yet(whole(&error)),
+                }
+            };
+            // A slot is only brought over when it has gone on after the standby began to keep WAL for it.
+            let waited = tokio::select! {
+                waited = wait::until(COPY_LIMIT, LOOK, look) => waited,
+                failed = self.hint(from) => return failed,
+            };
+            waited.map_err(|error| self.not_subscribed(spec, error))?;
+        }
+        Ok(())
+    }
+
+    fn not_subscribed(&self, spec: &SubscriptionSpec, error: WaitError<Infallible>) -> BuildError {
+        let WaitError::Timeout { waited, last_status } = error;
+        BuildError::Subscribing {
+            subscription: spec.name.clone(),
+            subscriber: spec.to.clone(),
+            waited,
+            last_status,
+            log: self.node(&spec.to).and_then(|node| node.log()).map(ToOwned::to_owned),
+        }
     }
 
     /// Lets a primary say over and over which transactions are running.
@@ -141,7 +206,8 @@ impl Cluster {
     }
 
     /// Waits until all tables of a subscription are there and its worker applies changes.
-    async fn applies(&self, client: &Client, to: &Node, spec: &SubscriptionSpec) -> Result<(), BuildError> {
+    async fn applies(&self, spec: &SubscriptionSpec) -> Result<(), BuildError> {
+        let client = self.session(self.named(&spec.to)?).await?;
         let state = "SELECT (SELECT count(*) FROM pg_subscription_rel WHERE srsubid = s.oid AND srsubstate <> 'r'), \
                      (SELECT count(*) FROM pg_subscription_rel WHERE srsubid = s.oid), \
                      EXISTS (SELECT FROM pg_stat_subscription w WHERE w.subid = s.oid AND w.pid IS NOT NULL) \
@@ -157,20 +223,23 @@ impl Cluster {
             }
         };
         let waited = wait::until(COPY_LIMIT, LOOK, look).await;
-        waited.map_err(|WaitError::Timeout { waited, last_status }| BuildError::Subscribing {
-            subscription: spec.name.clone(),
-            subscriber: to.name.clone(),
-            waited,
-            last_status,
-            log: to.log().map(ToOwned::to_owned),
-        })
+        waited.map_err(|error| self.not_subscribed(spec, error))
     }
 
-    fn named(&self, name: &str) -> Result<&Arc<Node>, BuildError> {
+    pub(super) fn named(&self, name: &str) -> Result<&Arc<Node>, BuildError> {
         self.node(name).ok_or_else(|| BuildError::Topology(format!("there is no node `{name}`")))
     }
 
-    async fn session(&self, node: &Node) -> Result<Client, BuildError> {
+    /// A session that may write, whatever clients may.
+    pub(super) async fn session(&self, node: &Node) -> Result<Client, BuildError> {
+        let client = self.untouched(node).await?;
+        let writing = client.batch_execute("SET default_transaction_read_only = off").await;
+        writing.map_err(sql(node, "setting up a session"))?;
+        Ok(client)
+    }
+
+    /// A session as clients have it.
+    pub(super) async fn untouched(&self, node: &Node) -> Result<Client, BuildError> {
         Ok(connect(&node.host, &self.login("pgbench-rs build"), CONNECT_LIMIT).await?)
     }
 }

@@ -189,6 +189,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_setting_is_of_the_version_that_brought_it() {
+        let text = "to = 'b'\npublications = ['p']\nstreaming = 'parallel'\nbinary = true\norigin = 'any'\n\
+                    two_phase = true\nfailover = true\ndisable_on_error = true";
+        let subscription: Subscription = toml::from_str(text).unwrap();
+        let since: Vec<_> = subscription.options().into_iter().map(|(name, _, since)| (name, since.0)).collect();
+        let wanted = [
+            ("streaming", 16),
+            ("binary", 14),
+            ("origin", 16),
+            ("two_phase", 15),
+            ("failover", 17),
+            ("disable_on_error", 15),
+        ];
+        assert_eq!(since, wanted);
+    }
+
+    #[test]
     fn tables_are_written_in_three_ways_and_read_back() {
         let read = |text: &str| toml::from_str::<Publication>(&format!("on = 'a'\ntables = {text}"));
         assert_eq!(read("'all'").unwrap().tables, Tables::All);

@@ -97,9 +97,9 @@ async fn a_half_made_one_goes_when_nobody_knows_its_run_and_nobody_makes_it() {
     assert_eq!(store.sweep(|_| false).unwrap(), Vec::<PathBuf>::new(), "it is being made");
     drop(vacant);
     assert_eq!(store.sweep(|run| run == "r1").unwrap(), Vec::<PathBuf>::new(), "its inventory names it");
-    assert_eq!(store.forsaken(|run| run == "r2").unwrap(), [making.clone()]);
+    assert_eq!(store.forsaken(|run| run == "r2").unwrap(), std::slice::from_ref(&making));
     assert!(making.exists(), "only listed");
-    assert_eq!(store.sweep(|_| false).unwrap(), [making.clone()]);
+    assert_eq!(store.sweep(|_| false).unwrap(), std::slice::from_ref(&making));
     assert!(!making.exists());
     let theirs = store.dir().join(".making-r1-theirs");
     fs::create_dir(&theirs).unwrap();

@@ -11,7 +11,7 @@
 //! - The last replayed transaction ages on an idle primary though nothing is behind. It is here to teach that.
 //!
 //! Summary: `lag.bytes.*`, `lag.reported.*`, `lag.heartbeat.*`, `lag.last_replayed.*`, `lag.retained.max`,
-//! `lag.connected`, by stream. Points: measurement `lag`.
+//! `lag.written`, `lag.connected`, by stream. Points: measurement `lag`.
 
 mod reading;
 mod tally;

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(super) struct Lag {
     /// Whether somebody sends to the target.
     pub(super) connected: bool,
+    /// How far the source has written, in bytes since `0/0`.
+    pub(super) written: Option<i64>,
     /// WAL between what was written and what is applied, in bytes.
     pub(super) distance: Option<f64>,
     pub(super) write_lag: Option<f64>,
@@ -67,6 +69,7 @@ fn of(source: Option<&Reading>, sender: Option<Sender>, applied: Option<i64>, sl
     let sender = sender.unwrap_or_default();
     Lag {
         connected,
+        written,
         distance: behind(applied),
         write_lag: sender.write_lag,
         flush_lag: sender.flush_lag,
@@ -109,6 +112,8 @@ impl Lag {
 pub(super) struct Tally {
     asked: u64,
     connected: u64,
+    /// How far the source had written at the first reading, and at the last one if there were two.
+    written: Option<(i64, Option<i64>)>,
     distance: Vec<f64>,
     reported: Vec<f64>,
     heartbeat: Vec<f64>,
@@ -120,6 +125,9 @@ impl Tally {
     pub(super) fn count(&mut self, lag: &Lag) {
         self.asked += 1;
         self.connected += u64::from(lag.connected);
+        if let Some(written) = lag.written {
+            self.written = Some(self.written.map_or((written, None), |(first, _)| (first, Some(written))));
+        }
         self.distance.extend(lag.distance);
         self.reported.extend(lag.replay_lag);
         self.heartbeat.extend(lag.heartbeat);
@@ -145,6 +153,9 @@ impl Tally {
         }
         let most = self.retained.iter().copied().reduce(f64::max);
         values.extend(most.map(|bytes| Value::new("lag.retained.max", bytes)));
+        // Where another server is the source by now, the two positions are not of one history.
+        let wrote = self.written.and_then(|(first, last)| u64::try_from(last? - first).ok());
+        values.extend(wrote.map(|bytes| Value::new("lag.written", bytes as f64)));
         if self.asked > 0 {
             values.push(Value::new("lag.connected", self.connected as f64 / self.asked as f64));
         }
@@ -207,6 +218,18 @@ mod tests {
         assert_eq!((found.connected, found.distance, found.heartbeat), (true, Some(10.0), Some(0.2)));
         let alone = BTreeMap::from([("s2".to_owned(), said["s2"].clone())]);
         assert_eq!((lag(&stream, &alone).connected, lag(&stream, &alone).distance), (false, None));
+    }
+
+    #[test]
+    fn what_the_source_wrote_is_known_from_two_readings_of_one_history() {
+        let wrote = |positions: &[Option<i64>]| {
+            let mut tally = Tally::default();
+            positions.iter().for_each(|written| tally.count(&Lag { written: *written, ..Lag::default() }));
+            tally.values().iter().find(|value| value.metric == "lag.written").map(|value| value.value)
+        };
+        assert_eq!(wrote(&[None, Some(100), None, Some(350), None]), Some(250.0));
+        assert_eq!(wrote(&[Some(100), Some(100)]), Some(0.0));
+        assert_eq!([wrote(&[None]), wrote(&[Some(100)]), wrote(&[Some(350), Some(100)])], [None; 3]);
     }
 
     #[test]

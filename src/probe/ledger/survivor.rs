@@ -39,7 +39,7 @@ pub(super) struct Writable {
     client: Client,
 }
 
-/// The servers that are not in recovery, the one on the highest timeline first: after a failover without fencing
+/// The servers that accept writes, the one on the highest timeline first: after a failover without fencing
 /// there may be two, and the one that was promoted last is the one that survives.
 pub(super) async fn find(hosts: &[Host], login: &Login) -> Result<Vec<Writable>, NoVerdict> {
     let limit = Instant::now() + FIND;
@@ -64,7 +64,8 @@ pub(super) async fn find(hosts: &[Host], login: &Login) -> Result<Vec<Writable>,
 async fn writable(host: Host, login: &Login) -> Option<Writable> {
     let client = connect(&host, login, ANSWER).await.ok()?;
     // A WAL file's name begins with its timeline. The control file knows of a new one only after a checkpoint.
-    let sql = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
+    let sql = "SELECT CASE WHEN NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' \
+               THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
     let timeline: Option<String> = client.query_one(sql, &[]).await.ok()?.try_get(0).ok()?;
     let timeline = u32::from_str_radix(&timeline?, 16).ok()?;
     Some(Writable { host, timeline, client })

@@ -2,10 +2,10 @@
 //! depend on the order of rows, under the row filters and column lists of its subscriptions.
 //!
 //! First everybody gets time to catch up, from the end of the load on: how long that took is `lag.drained`. Only then
-//! are tables read. A target that differs, or that did not catch up, fails the trial: the figures before it are of
-//! something else than replication.
+//! are tables read. A target that differs, or that did not catch up, fails the trial (unless the scenario says otherwise):
+//! the figures before it are of something else than replication.
 //!
-//! Summary: `lag.drained` and `truth.rows`, `truth.differing`, by stream.
+//! Summary: `lag.drained`, `truth.behind` and `truth.rows`, `truth.differing`, by stream.
 
 mod compare;
 mod drain;
@@ -22,11 +22,14 @@ use serde::{Deserialize, Serialize};
 pub struct Truth {
     /// How long targets may take to catch up when the load has ended and faults are undone.
     pub catch_up: Time,
+    /// Whether a target that does not catch up, or that differs, fails the trial. Where it is what is asked for, it does
+    /// not: it is then an outcome as any other.
+    pub fails: bool,
 }
 
 impl Default for Truth {
     fn default() -> Self {
-        Truth { catch_up: Time::s(60) }
+        Truth { catch_up: Time::s(60), fails: true }
     }
 }
 

@@ -79,21 +79,26 @@ pub struct Feed {
     pub subscription: Name,
     /// The markers that it brings.
     pub marks: Vec<Name>,
+    /// The servers of its group: what is written on one of them does not come by a subscription.
+    pub within: Vec<Name>,
 }
 
 impl Running {
-    /// Starts the writer, which writes on whichever of `hosts` accepts it, and a poller for each of them and of `feeds`,
-    /// on a thread of their own; they connect as they can.
+    /// Starts the writer, which writes on whichever server of `groups` accepts it, and a poller for each of them and of
+    /// `feeds`, on a thread of their own; they connect as they can. Standbys have what is written within their group.
     pub fn start(
         settings: &Visibility,
-        (hosts, feeds): (Vec<Host>, Vec<Feed>),
+        (groups, feeds): (Vec<Vec<Host>>, Vec<Feed>),
         (login, clock, points): (Login, Clock, Points),
     ) -> io::Result<Running> {
+        let standby =
+            |group: &[Host], host: &Host| Watched::new(host.clone(), group.iter().map(|h| h.node.clone()).collect());
+        let standbys = groups.iter().flat_map(|group| group.iter().map(|host| standby(group, host)));
         let probe = Arc::new(Probe {
             every: settings.every.0,
             poll: settings.poll.0,
-            finder: Finder::new(hosts.clone(), login.clone(), ANSWER),
-            targets: hosts.into_iter().map(Watched::new).chain(feeds.into_iter().map(Watched::fed)).collect(),
+            finder: Finder::new(groups.concat(), login.clone(), ANSWER),
+            targets: standbys.chain(feeds.into_iter().map(Watched::fed)).collect(),
             login,
             clock,
         });
@@ -130,20 +135,28 @@ struct Watched {
     marks: Vec<Name>,
     /// It is fed by a subscription.
     fed: bool,
+    /// The servers of its group.
+    within: Vec<Name>,
     target: Mutex<Target>,
     /// There is something to wait for.
     wake: Notify,
 }
 
 impl Watched {
-    fn new(host: Host) -> Watched {
+    fn new(host: Host, within: Vec<Name>) -> Watched {
         let target = Mutex::new(Target::new(&host.node));
-        Watched { target, wake: Notify::new(), host, marks: vec![String::new()], fed: false }
+        Watched { target, wake: Notify::new(), host, marks: vec![String::new()], fed: false, within }
+    }
+
+    /// Whether what is written on `source` may come to it: to a standby from its group, to a subscription from elsewhere.
+    fn hears(&self, source: &str) -> bool {
+        self.fed != self.within.iter().any(|node| node == source)
     }
 
     fn fed(feed: Feed) -> Watched {
         let target = Mutex::new(Target::subscribed(&feed.host.node, &feed.subscription));
-        Watched { target, wake: Notify::new(), host: feed.host, marks: feed.marks, fed: true }
+        let Feed { host, marks, within, .. } = feed;
+        Watched { target, wake: Notify::new(), host, marks, fed: true, within }
     }
 
     /// A target is consistent after each of its operations, whoever panicked.
@@ -199,8 +212,10 @@ impl Probe {
         marker: &mut i64,
     ) -> Result<(), tokio_postgres::Error> {
         let update = client.prepare(&format!("UPDATE {TABLE} SET marker = $1, written_at = clock_timestamp()")).await?;
-        let held: i64 =
-            client.query_one(&format!("SELECT marker FROM {TABLE} WHERE name = ''"), &[]).await?.try_get(0)?;
+        // A subscriber that took over has the rows of its subscriptions only.
+        let own = format!("INSERT INTO {TABLE} VALUES ('', 0, clock_timestamp()) ON CONFLICT DO NOTHING");
+        client.execute(&own, &[]).await?;
+        let held: i64 = client.query_one(&format!("SELECT max(marker) FROM {TABLE}"), &[]).await?.try_get(0)?;
         self.targets.iter().for_each(|watched| watched.target().survived(held));
         *marker = held.max(*marker);
         loop {
@@ -210,7 +225,7 @@ impl Probe {
             sleep_until(self.clock.instant(due).into()).await;
             *marker += 1;
             let sent = self.clock.elapsed();
-            for watched in &self.targets {
+            for watched in self.targets.iter().filter(|watched| watched.hears(&host.node)) {
                 watched.target().sent(*marker, &host.node, sent);
                 watched.wake.notify_one();
             }
@@ -248,7 +263,9 @@ impl Probe {
         let query = client.prepare(&query).await?;
         loop {
             let sent = self.clock.elapsed();
-            let Ok(answer) = timeout(ANSWER, client.query_one(&query, &[&watched.marks])).await else { return Ok(()) };
+            let Ok(answer) = timeout(ANSWER, client.query_one(&query, &[&watched.marks])).await else {
+                return Ok(());
+            };
             let row = answer?;
             let done = self.clock.elapsed();
             let standby = watched.fed || row.try_get(0)?;

@@ -4,6 +4,8 @@
 
 pub mod changes;
 pub mod ratio;
+#[cfg(test)]
+mod reference;
 pub mod same;
 #[cfg(test)]
 mod simulation;

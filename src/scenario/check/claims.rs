@@ -269,6 +269,10 @@ fn source(metric: &str, variant: &Combination) -> Option<&'static str> {
                 && matches!(scenario.manager, Manager::Builtin(_)),
             "it takes `[manager]` with `kind = \"builtin\"` and a step with `act = { kind = \"switchover\" }`",
         ),
+        "bloat" | "standby" if metric != "standby.streaming" => (scenario.probe.bloat.is_some(), "add `[probe.bloat]`"),
+        "cutover" => {
+            (!scenario.successors().is_empty(), "add a step with `act = { kind = \"cutover\", to = \"NODE\" }`")
+        }
         "etl" => {
             (!scenario.loaded_by_steps().is_empty(), "add a step with `act = { kind = \"load\", data = \"NAME\" }`")
         }

@@ -2,8 +2,11 @@
 //! what is driven.
 
 use super::nodes::no_node;
+use super::traffic::positive;
 use super::{Findings, Part};
 use crate::cluster::logical::{Publication, Subscription, Tables};
+use crate::fault::Cutover;
+use crate::manager::Manager;
 use crate::pg::version::Major;
 use crate::scenario::logical::DECODING_ON_STANDBYS;
 use crate::scenario::near::did_you_mean;
@@ -226,6 +229,30 @@ fn circles(scenario: &Scenario, nodes: &[NodePlan], findings: &mut Findings) {
                 next.extend(feeds(&step.from));
             }
         }
+    }
+}
+
+/// A cutover is to a subscriber of the primary's, and who manages servers would be in its way.
+pub(super) fn cutover(scenario: &Scenario, act: &[&str], cutover: &Cutover, findings: &mut Findings) {
+    positive(&[act, &["timeout"]].concat(), cutover.timeout, findings);
+    let nodes = scenario.nodes();
+    let path = [act, &["to"]].concat();
+    let Some(to) = nodes.iter().find(|node| node.name == cutover.to) else {
+        return findings.value(&path, format!("there is no node `{}`", cutover.to), no_node(&cutover.to, scenario));
+    };
+    let primary = nodes.iter().find(|node| node.role == Role::Primary).map(|node| node.name.as_str());
+    let own: Vec<_> = scenario.subscriptions().into_iter().filter(|one| one.to == to.name).collect();
+    let of_primary = |from: &str| nodes.iter().find(|node| node.name == from).map(|node| head(node, &nodes)) == primary;
+    if to.role != Role::Subscriber || own.is_empty() || own.iter().any(|one| !of_primary(&one.from)) {
+        let message = format!("`{}` does not subscribe to the primary", to.name);
+        findings.value(&path, message, "clients move to a node that gets what they write");
+    }
+    if scenario.successors().len() > 1 {
+        findings.key(&[act, &["kind"]].concat(), "clients are moved twice", "one cutover is one scenario");
+    }
+    if !matches!(scenario.manager, Manager::None(_)) {
+        let hint = "leave out `[manager]`: it would find a primary that accepts no writes";
+        findings.key(&[act, &["kind"]].concat(), "a manager stands in the way of a cutover", hint);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Phases and what is done in them.
 
 use super::traffic::{positive, target};
-use super::{Findings, Part, drivers, externals, ways};
+use super::{Findings, Part, drivers, externals, logical, ways};
 use crate::fault::{Fault, FreezeWhat};
 use crate::manager::Manager;
 use crate::scenario::near::{list, near};
@@ -50,8 +50,9 @@ fn times(index: &str, phase: &Phase, name: &str, step: &Step, findings: &mut Fin
     }
     if let Some(lasts) = step.lasts {
         positive(&path("for"), lasts, findings);
-        if matches!(step.act, Fault::Switchover(_)) {
-            findings.key(&path("for"), "a switchover is not undone", "leave out `for`");
+        if matches!(step.act, Fault::Switchover(_) | Fault::Cutover(_)) {
+            let what = if matches!(step.act, Fault::Cutover(_)) { "cutover" } else { "switchover" };
+            findings.key(&path("for"), format!("a {what} is not undone"), "leave out `for`");
         }
     }
     if let Some(every) = step.every {
@@ -71,7 +72,7 @@ fn times(index: &str, phase: &Phase, name: &str, step: &Step, findings: &mut Fin
 fn measured(scenario: &Scenario, findings: &mut Findings) {
     let phases = scenario.phase.iter().enumerate();
     let steps = phases.flat_map(|(i, phase)| phase.steps.iter().map(move |step| (i.to_string(), step)));
-    let steps: Vec<_> = steps.filter(|(_, (_, step))| !matches!(step.act, Fault::Load(_))).collect();
+    let steps: Vec<_> = steps.filter(|(_, (_, step))| !matches!(step.act, Fault::Load(_) | Fault::Vacuum(_))).collect();
     let marked: Vec<_> = steps.iter().filter(|(_, (_, step))| step.measured).collect();
     if let Some((index, (name, _))) = steps.get(1)
         && marked.is_empty()
@@ -95,7 +96,7 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
         for (name, step) in &phase.steps {
             let path = ["phase", index.as_str(), "do", name, "act"];
             match &step.act {
-                Fault::Switchover(_) | Fault::Load(_) => {}
+                Fault::Switchover(_) | Fault::Load(_) | Fault::Vacuum(_) => {}
                 Fault::Kill(kill) => drop(target(scenario, &of(&path), &kill.of, findings)),
                 Fault::Stop(stop) => drop(target(scenario, &of(&path), &stop.of, findings)),
                 Fault::Freeze(freeze) => {
@@ -107,6 +108,25 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
                 Fault::PauseReplay(pause) => {
                     if target(scenario, &of(&path), &pause.of, findings) {
                         standby_only(scenario, &of(&path), &pause.of, "replays nothing", findings);
+                    }
+                }
+                Fault::HoldSnapshot(hold) => {
+                    if target(scenario, &of(&path), &hold.of, findings) {
+                        standby_only(
+                            scenario,
+                            &of(&path),
+                            &hold.of,
+                            "has rows as long as a report needs them",
+                            findings,
+                        );
+                    }
+                    if scenario.scale().is_none() {
+                        let hint = "let a load write pgbench's tables";
+                        findings.key(
+                            &[&path[..], &["kind"]].concat(),
+                            "it reads pgbench's accounts, and there are none",
+                            hint,
+                        );
                     }
                 }
                 Fault::Disconnect(_) | Fault::LoseHost(_) => {
@@ -122,6 +142,7 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
                 Fault::DisableSubscription(_) | Fault::DropSlot(_) | Fault::ApplyConflict(_) => {
                     subscription(scenario, &of(&path), step.act.subscription().unwrap_or_default(), findings);
                 }
+                Fault::Cutover(cutover) => logical::cutover(scenario, &path, cutover, findings),
                 Fault::Partition(_) | Fault::Link(_) | Fault::Reset(_) | Fault::Stall(_) => {
                     ways::fault(scenario, &path, &step.act, findings);
                 }

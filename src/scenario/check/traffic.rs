@@ -58,6 +58,11 @@ fn one_load(name: &str, load: &Load, findings: &mut Findings) {
     {
         findings.value(&["load", name, "mix"], "no transaction has a weight", "such as `inserts = 1, reads = 4`");
     }
+    if let Mix::Books(books) = &load.mix
+        && books.rows == 0
+    {
+        findings.value(&["load", name, "mix", "rows"], "an insert brings at least one book", "write 1 or more");
+    }
     if load.mix.books() == Some(0) {
         findings.value(&["load", name, "mix", "books"], "there is no book to read", "write 1 or more");
     }

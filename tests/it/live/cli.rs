@@ -3,6 +3,7 @@
 mod campaigns;
 mod clones;
 mod commands;
+mod cutover;
 mod disk;
 mod engine;
 mod everything;
@@ -251,8 +252,12 @@ impl Started<'_> {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it runs");
     }
 
-    fn wait(mut self) -> Ended {
-        let limit = Instant::now() + LIMIT;
+    fn wait(self) -> Ended {
+        self.wait_for(LIMIT)
+    }
+
+    fn wait_for(mut self, limit: Duration) -> Ended {
+        let limit = Instant::now() + limit;
         let status: ExitStatus = loop {
             match self.child.try_wait().expect("a child") {
                 Some(status) => break status,

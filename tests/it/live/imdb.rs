@@ -46,7 +46,8 @@ async fn a_step_loads_and_reads_are_right() {
     let sets = [("imdb".to_owned(), (source, Settings::default()))].into();
     let dir = tempfile::tempdir().unwrap();
     let data = Sets { sets: Arc::new(sets), rejects: dir.path().to_owned(), done: Some(done) };
-    let reach = Reach { cluster: lab.cluster.clone(), manager: None, clock: Clock::start(), events, data };
+    let reach =
+        Reach { cluster: lab.cluster.clone(), manager: None, clock: Clock::start(), events, data, values: None };
     let step = Fault::Load(LoadStep { data: "imdb".into() });
     let aim = step.aim(&reach).await.unwrap();
     step.inject(aim, &reach).await.unwrap();

@@ -230,7 +230,8 @@ async fn visibility_shows_how_long_replay_was_paused() {
     let (hosts, login) = (vec![primary.host.clone(), standby.host.clone()], primary.login("visibility"));
     let settings = Visibility { every: Time::ms(50), poll: Time::ms(2) };
     let probe =
-        visibility::Running::start(&settings, (hosts, Vec::new()), (login, desk.clock, desk.points.clone())).unwrap();
+        visibility::Running::start(&settings, (vec![hosts], Vec::new()), (login, desk.clock, desk.points.clone()))
+            .unwrap();
     until(&replica, "SELECT marker > 5 FROM pgbench_rs_visibility WHERE name = ''").await;
     replica.batch_execute("SELECT pg_wal_replay_pause()").await.unwrap();
     until(&replica, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await;
@@ -264,7 +265,7 @@ async fn a_failover_by_hand_is_measured_by_every_probe() {
     let settings = Visibility::default();
     let seen = visibility::Running::start(
         &settings,
-        (hosts(), Vec::new()),
+        (vec![hosts()], Vec::new()),
         (primary.login("visibility"), clock, points.clone()),
     )
     .unwrap();

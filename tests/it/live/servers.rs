@@ -478,8 +478,14 @@ async fn a_fault_is_whole_or_none_and_leaves_fenced_servers_down() {
     let lab = Lab::open(root.path(), false, LIMIT).await;
     let cluster = Arc::new(lab.up(&[spec("a", None), spec("s1", Some("a")), spec("s2", Some("a"))]).await);
     let (events, mut said) = tokio::sync::mpsc::unbounded_channel();
-    let reach =
-        Reach { cluster: cluster.clone(), manager: None, clock: Clock::start(), events, data: Default::default() };
+    let reach = Reach {
+        cluster: cluster.clone(),
+        manager: None,
+        clock: Clock::start(),
+        events,
+        data: Default::default(),
+        values: None,
+    };
     let [a, s1, s2] = ["a", "s1", "s2"].map(|name| cluster.node(name).unwrap().clone());
     let kill = Fault::Kill(Kill { of: "@standbys".to_owned() });
 

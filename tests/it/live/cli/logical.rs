@@ -5,6 +5,7 @@ use super::{Ended, Lab};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::time::Duration;
 
 /// A publisher, a standby and two subscribers, each with its part of the books.
 const BOOKS: &str = r#"
@@ -56,31 +57,43 @@ lasts = "3s"
 "#;
 
 /// Values of the whole trial by metric and subject.
-struct Summary(BTreeMap<(String, String), f64>);
+pub struct Summary(BTreeMap<(String, String), f64>);
 
 impl Summary {
-    fn of(lab: &Lab) -> Summary {
+    pub fn of(lab: &Lab) -> Summary {
         Summary::in_phase(lab, "")
     }
 
-    fn in_phase(lab: &Lab, phase: &str) -> Summary {
+    pub fn in_phase(lab: &Lab, phase: &str) -> Summary {
         let mut csv = csv::Reader::from_path(lab.results().join("summary.csv")).expect("summary.csv");
         let rows = csv.records().map(|row| row.expect("a row")).filter(|row| &row[4] == phase);
         Summary(rows.map(|row| ((row[7].into(), row[6].into()), row[9].parse().expect("a number"))).collect())
     }
 
-    fn get(&self, metric: &str, subject: &str) -> Option<f64> {
+    /// The same of each variant.
+    fn by_variant(lab: &Lab) -> BTreeMap<String, Summary> {
+        let mut csv = csv::Reader::from_path(lab.results().join("summary.csv")).expect("summary.csv");
+        let mut all: BTreeMap<String, Summary> = BTreeMap::new();
+        for row in csv.records().map(|row| row.expect("a row")).filter(|row| row[4].is_empty()) {
+            let of = all.entry(row[2].to_owned()).or_insert_with(|| Summary(BTreeMap::new()));
+            of.0.insert((row[7].into(), row[6].into()), row[9].parse().expect("a number"));
+        }
+        all
+    }
+
+    pub fn get(&self, metric: &str, subject: &str) -> Option<f64> {
         self.0.get(&(metric.to_owned(), subject.to_owned())).copied()
     }
 
-    fn the(&self, metric: &str, subject: &str) -> f64 {
+    pub fn the(&self, metric: &str, subject: &str) -> f64 {
         self.get(metric, subject).unwrap_or_else(|| panic!("no {metric} of {subject}"))
     }
 }
 
-fn run(scenario: &str, options: &[&str]) -> (Lab, Ended) {
+pub fn run(scenario: &str, options: &[&str]) -> (Lab, Ended) {
     let lab = Lab::with(scenario);
-    let ended = lab.start(&[&["--no-template-cache"], options].concat()).wait();
+    // Several trials, in containers, on a machine that is busy.
+    let ended = lab.start(&[&["--no-template-cache"], options].concat()).wait_for(Duration::from_secs(240));
     (lab, ended)
 }
 
@@ -234,7 +247,18 @@ fn commit_to_visible_brackets_a_planted_delay() {
             lower <= planted + 0.03 && planted <= upper && upper <= planted + 0.15,
             "{subject}: {lower} to {upper}"
         );
+        assert!(summary.the("lag.bytes.p50", &subject) > 0.0, "{subject} is behind in bytes, too");
     }
+    let bytes = ["a>d20", "a>d1000"].map(|subject| summary.the("lag.bytes.p50", subject));
+    assert!(bytes[1] > 5.0 * bytes[0], "the distance grows with the delay: {bytes:?}");
+    let points = lags(&lab, "a>d1000");
+    let delayed: Vec<_> = points.iter().filter(|point| number(point, "heartbeat_seconds") > 0.9).collect();
+    assert!(delayed.len() > 20, "{}", delayed.len());
+    assert!(delayed.iter().all(|point| number(point, "distance_bytes") > 0.0), "nothing reads 0");
+}
+
+fn number(point: &BTreeMap<String, String>, field: &str) -> f64 {
+    point[field].parse().expect("a number")
 }
 
 #[test]
@@ -256,13 +280,13 @@ fn an_apply_worker_that_stands_still_shows_in_all_ways() {
     assert!(still.the("lag.visible.upper.max", "a>c.technical") < 2.0, "the other one goes on");
     // From when the freeze has taken hold until shortly before its end, 100 ms apart.
     let points = lags(&lab, subject);
-    let behind = |point: &&BTreeMap<String, String>| point["heartbeat_seconds"].parse::<f64>().expect("a number") > 0.5;
+    let behind = |point: &&BTreeMap<String, String>| number(point, "heartbeat_seconds") > 0.5;
     let during: Vec<_> = points.iter().filter(behind).collect();
     assert!(during.len() > 30, "{}", during.len());
-    assert!(
-        during.iter().all(|point| point["distance_bytes"].parse::<i64>().expect("a number") > 0),
-        "nothing reads 0"
-    );
+    for field in ["distance_bytes", "retained_bytes", "last_replayed_seconds"] {
+        assert!(during.iter().all(|point| number(point, field) > 0.0), "{field} reads 0");
+    }
+    assert!(during.iter().all(|point| point.get("replay_lag").is_none_or(|lag| lag != "0")), "replay_lag reads 0");
     lab.assert_nothing_left();
 }
 
@@ -281,8 +305,24 @@ fn on_an_idle_primary_only_the_last_replayed_transaction_ages() {
     let summary = Summary::of(&lab);
     assert!(summary.the("lag.last_replayed.max", "a>s") > 3.0);
     assert!(summary.the("lag.bytes.max", "a>s") < 1000.0);
-    assert_eq!(summary.get("lag.heartbeat.max", "a>s"), None, "nobody writes markers");
+    assert!(summary.get("lag.reported.max", "a>s").is_none_or(|lag| lag < 1.0), "the server's own lag does not grow");
+    for absent in ["lag.heartbeat.max", "lag.visible.upper.max"] {
+        assert_eq!(summary.get(absent, "a>s"), None, "nobody writes markers");
+    }
     assert!(ended.stdout.contains("age of the last replayed transaction"), "{}", ended.stdout);
+}
+
+#[test]
+fn books_come_several_to_a_transaction() {
+    let scenario = BOOKS.replace("reads = 1 }", "rows = 50 }").replace("rate = 200", "rate = 20");
+    let (lab, ended) = run(&scenario, &[]);
+    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+    let summary = Summary::of(&lab);
+    let (all, part) = (summary.the("truth.rows", "a>s"), summary.the("truth.rows", "a>b.leadership"));
+    let inserted = summary.the("load.transactions", "app");
+    assert!(inserted > 20.0 && part == 200.0 + 10.0 * inserted, "{part} of {all} after {inserted} transactions");
+    assert!(summary.the("lag.written", "a>s") > 50.0 * 100.0 * inserted / 2.0);
+    lab.assert_nothing_left();
 }
 
 #[test]
@@ -308,4 +348,67 @@ fn a_subscription_that_is_disabled_or_has_lost_its_slot_or_meets_a_conflict_ends
     let log = fs::read_to_string(lab.results().join("nodes/1/b/postgresql.log")).expect("the subscriber's log");
     assert!(log.contains("duplicate key value violates unique constraint"), "{log}");
     lab.assert_nothing_left();
+}
+
+/// A shipped scenario on a version, each of its variants once; the summary of the whole trial by variant.
+fn of_version(what: &str, version: &str, scenario: &str, more: &[&str]) -> Option<BTreeMap<String, Summary>> {
+    let options = on_version(what, version)?;
+    let version = format!("postgres.version={version}");
+    let options = [&["--image", options[1].as_str(), "--set", "trials=1", "--set", &version], more].concat();
+    let (lab, ended) = run(scenario, &options);
+    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+    assert!(lab.trials().iter().all(|trial| trial.1 == "ok"), "{:?}", lab.trials());
+    lab.assert_nothing_left();
+    Some(Summary::by_variant(&lab))
+}
+
+fn decoding_on_a_standby_needs_feedback(version: &str) {
+    let scenario = include_str!("../../../../scenarios/chained.toml");
+    let Some(found) = of_version("live::cli::logical (decoding on a standby)", version, scenario, &[]) else { return };
+    let (on, off) = (&found["feedback=on"], &found["feedback=off"]);
+    let subject = "s>c.accounts";
+    assert_eq!([on, off].map(|summary| summary.the("truth.behind", subject)), [0.0, 1.0]);
+    assert_eq!(on.the("truth.differing", subject), 0.0);
+    assert_eq!(on.the("standby.conflicts", "snapshot"), 0.0);
+    assert!(off.the("standby.conflicts", "snapshot") > 0.0, "the report is cancelled");
+    assert!(off.the("standby.conflicts", "active_logicalslot") + off.the("truth.behind", subject) > 0.0);
+    let dead = [on, off].map(|summary| summary.the("bloat.dead", "tables"));
+    assert!(dead[0] > dead[1], "{dead:?}");
+}
+
+#[test]
+fn decoding_on_a_standby_of_17() {
+    decoding_on_a_standby_needs_feedback("17");
+}
+
+#[test]
+fn decoding_on_a_standby_of_18() {
+    decoding_on_a_standby_needs_feedback("18");
+}
+
+#[test]
+fn a_failover_slot_lets_a_subscriber_go_on() {
+    let scenario = include_str!("../../../../scenarios/failover-slots.toml");
+    let Some(found) = of_version("live::cli::logical (failover slots)", "17", scenario, &[]) else { return };
+    let of = |slots: &str, metric| found[&format!("slots={slots}")].get(metric, "s>b.books");
+    assert_eq!(of("plain", "truth.behind"), Some(1.0), "there is no slot");
+    assert_eq!((of("waited", "truth.behind"), of("waited", "truth.differing")), (Some(0.0), Some(0.0)));
+    // It has rows that s never got, and may meet their keys again.
+    assert!(of("failover", "truth.behind") == Some(1.0) || of("failover", "truth.differing") == Some(1.0));
+}
+
+#[test]
+fn streamed_transactions_are_applied_in_parallel() {
+    let Some(options) = on_version("live::cli::logical (streaming = parallel)", "17") else { return };
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let parallel = "publications = [\"leadership\"]\nstreaming = \"parallel\"\norigin = \"none\"";
+    // Every transaction counts as large; on a subscriber the setting means something else.
+    let settings = "a = { role = \"primary\", settings = { debug_logical_replication_streaming = \"immediate\" } }";
+    let scenario = BOOKS.replace("publications = [\"leadership\"]", parallel);
+    let scenario = scenario.replace("a = { role = \"primary\" }", settings);
+    let (lab, ended) = run(&scenario, &options);
+    all_end_up_equal(&lab, &ended);
+    let log = fs::read_to_string(lab.results().join("nodes/1/b/postgresql.log")).expect("the subscriber's log");
+    let workers = log.matches("logical replication apply worker for subscription \"leadership\" has started").count();
+    assert!(workers > 1, "one worker leads, others apply: {log}");
 }

@@ -107,7 +107,8 @@ impl Lab {
         let cluster = Cluster::up(&place, "1", &[&template], &nodes, &ways()).await;
         let cluster = Arc::new(cluster.unwrap_or_else(|error| panic!("{error}")));
         let (events, received) = mpsc::unbounded_channel();
-        let reach = Reach { cluster, manager: None, clock: Clock::start(), events, data: Default::default() };
+        let reach =
+            Reach { cluster, manager: None, clock: Clock::start(), events, data: Default::default(), values: None };
         let rows = AtomicI32::new(0);
         Some(Lab { kind, reach, events: received, run, engine, rows, inventory, _root: root })
     }
