@@ -3,7 +3,7 @@
 
 BIN := target/release/pgbench-rs
 
-.PHONY: run test bench bench-clones bench-load bench-paths bench-compare build setup check observe
+.PHONY: run test bench bench-clones bench-load bench-paths bench-compare build setup check observe dashboards
 
 run: setup build
 	$(BIN) run failover
@@ -24,6 +24,10 @@ test: setup check
 # InfluxDB and Grafana in containers, on loopback; prints where they are and how a run goes there.
 observe:
 	@compose/observe
+
+# Writes grafana/dashboards anew, from the catalogue of what is sampled. A test holds that this was done.
+dashboards:
+	cargo run --quiet --locked -- dashboards grafana/dashboards
 
 # The harness beside pgbench: same server, interleaved pairs, ratios with intervals.
 bench: setup

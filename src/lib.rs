@@ -17,6 +17,7 @@ pub mod clean;
 pub mod cli;
 pub mod clone;
 pub mod cluster;
+pub mod dashboard;
 pub mod disk;
 pub mod driver;
 pub mod etl;

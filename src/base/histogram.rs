@@ -64,6 +64,22 @@ impl Histogram {
         self.quantile(1.0)
     }
 
+    /// How many durations came into each bucket, of those that any came into, shortest first. Four buckets make an octave:
+    /// the upper bounds, given in whole microseconds, are the powers of the fourth root of two.
+    pub fn octaves(&self) -> Vec<(u64, u64)> {
+        let mut buckets: Vec<(u64, u64)> = Vec::new();
+        for step in self.counts.iter_recorded() {
+            let micros = step.value_iterated_to();
+            let number = (4.0 * (micros as f64).log2()).ceil();
+            let bound = (number / 4.0).exp2().round() as u64;
+            match buckets.last_mut().filter(|(last, _)| *last == bound) {
+                Some((_, count)) => *count += step.count_at_value(),
+                None => buckets.push((bound, step.count_at_value())),
+            }
+        }
+        buckets
+    }
+
     /// The mean, in seconds.
     pub fn mean(&self) -> Option<f64> {
         (!self.counts.is_empty()).then(|| self.counts.mean() / 1e6)
@@ -147,6 +163,17 @@ impl IntervalLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn four_buckets_make_an_octave_and_hold_everything() {
+        let mut histogram = Histogram::default();
+        for micros in [1, 1000, 1001, 1024, 1025, 2048, 3_600_000_000] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        // 1024 is a bound; 2^(41/4), 2^(44/4) and 2^(127/4) are the next ones.
+        assert_eq!(histogram.octaves(), [(1, 1), (1024, 3), (1218, 1), (2048, 1), (3_611_622_603, 1)]);
+        assert_eq!(Histogram::default().octaves(), []);
+    }
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 

@@ -5,6 +5,7 @@ mod clean;
 mod clone;
 mod compare;
 mod completions;
+mod dashboards;
 mod destination;
 mod doctor;
 mod export;
@@ -67,6 +68,7 @@ enum Command {
     Export(export::Export),
     Selftest(selftest::Selftest),
     Replay(replay::Replay),
+    Dashboards(dashboards::Dashboards),
     Sample(sample::Sample),
     Clean(clean::Clean),
     Clone(clone::Clone),
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Selftest(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Dashboards(command) => command.run(),
         Command::Sample(command) => command.run(),
         Command::Clean(command) => command.run(),
         Command::Clone(command) => command.run(),

@@ -7,11 +7,16 @@
 //!
 //! Escapes: <https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/#special-characters>.
 
-use super::{Field, Point};
+use super::{Field, Point, sampled};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 
 /// Longest string field in bytes; servers refuse 64 KiB and more.
 const LONGEST_TEXT: usize = 65_000;
+/// Most series of a trial: servers keep an index of all that they ever had, in memory. A trial of three nodes has some 200.
+/// Events are not counted, as each is a series by its number, and there are few.
+pub const MOST_SERIES: usize = 2_000;
 
 /// What every line of a trial is tagged with, beside node and role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,9 @@ pub struct Labels {
 pub struct Encoder {
     labels: Vec<u8>,
     not_finite: u64,
+    /// Hashes of the series so far.
+    series: HashSet<u64>,
+    beyond: u64,
 }
 
 impl Encoder {
@@ -41,11 +49,11 @@ impl Encoder {
         tag(&mut encoded, "scenario", &labels.scenario);
         tag(&mut encoded, "variant", &labels.variant);
         tag(&mut encoded, "trial", &labels.trial.to_string());
-        Encoder { labels: encoded, not_finite: 0 }
+        Encoder { labels: encoded, not_finite: 0, series: HashSet::new(), beyond: 0 }
     }
 
     /// Appends one line, newline included, stamped `at_ms` (milliseconds since 1970, UTC). Gives false and
-    /// appends nothing when no field is left that could be written.
+    /// appends nothing when no field is left that could be written, and when it would be a series too many.
     pub fn encode(&mut self, point: &Point, at_ms: i64, to: &mut Vec<u8>) -> bool {
         let start = to.len();
         name(to, point.measurement, &[',', ' ']);
@@ -55,6 +63,7 @@ impl Encoder {
         for (key, value) in &point.tags {
             tag(to, key, value);
         }
+        let end = to.len();
         let mut separator = b' ';
         for (key, value) in &point.fields {
             if matches!(value, Field::Float(number) if !number.is_finite()) {
@@ -71,8 +80,26 @@ impl Encoder {
             to.truncate(start);
             return false;
         }
+        if point.measurement != sampled::EVENT.name && !self.has_room(&to[start..end]) {
+            self.beyond += 1;
+            to.truncate(start);
+            return false;
+        }
         display(to, format_args!(" {at_ms}\n"));
         true
+    }
+
+    /// Whether the series is one of those so far, or can become one.
+    fn has_room(&mut self, series: &[u8]) -> bool {
+        let mut hasher = DefaultHasher::new();
+        series.hash(&mut hasher);
+        let hash = hasher.finish();
+        self.series.contains(&hash) || self.series.len() < MOST_SERIES && self.series.insert(hash)
+    }
+
+    /// Points left out so far because they were of a series beyond [`MOST_SERIES`].
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     /// Fields left out so far because they were infinite or not a number.
@@ -169,6 +196,20 @@ mod tests {
         assert_eq!((out.as_slice(), encoder.not_finite()), (b"before\n".as_slice(), 2));
         let line = encode(&labels(""), &point(vec![("state", "\n".into())], vec![("ok", Field::Bool(true))])).unwrap();
         assert_eq!(line, "pg_ash,run_id=r1,scenario=failover,trial=2,node=s1,role=standby ok=true 1700000000123\n");
+    }
+
+    #[test]
+    fn a_series_too_many_is_left_out_and_counted_and_those_before_go_on() {
+        let (mut encoder, mut out) = (Encoder::new(&labels("v")), Vec::new());
+        let of = |number: usize| point(vec![("state", number.to_string())], vec![("sessions", Field::Int(1))]);
+        for round in 0..2 {
+            for number in 0..MOST_SERIES + 3 {
+                assert_eq!(encoder.encode(&of(number), round, &mut out), number < MOST_SERIES, "{number}");
+            }
+        }
+        assert_eq!((encoder.beyond(), out.iter().filter(|byte| **byte == b'\n').count()), (6, 2 * MOST_SERIES));
+        let event = Point { measurement: sampled::EVENT.name, ..of(MOST_SERIES + 7) };
+        assert!(encoder.encode(&event, 1, &mut out), "an event is never left out");
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod write;
 pub use outline::Outline;
 pub use read::read;
 pub use row::{EventRow, LockRow, Status, SummaryRow, TrialRow};
-pub use write::{Ended, LOCK_EDGES, Opening, Writer, lock_edges};
+pub use write::{Ended, LOCK_EDGES, Opening, Writer, lock_edges, write_manifest};
 
 use crate::probe::clones::Way;
 use crate::sink::{Account, Accounting, WriteError};

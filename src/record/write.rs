@@ -284,20 +284,24 @@ impl Writer {
         append().map_err(WriteError::at(&path))
     }
 
-    /// Replaces `run.json`: whoever reads it finds the old one or the new one, never half of one.
     fn write_manifest(&self) -> Result<(), RecordError> {
-        let (path, next) = (self.dir.join("run.json"), self.dir.join("run.json.next"));
-        let mut json = serde_json::to_vec_pretty(&self.manifest).map_err(RecordError::Plan)?;
-        json.push(b'\n');
-        let replace = || {
-            let mut file = fs::File::create(&next)?;
-            file.write_all(&json)?;
-            file.sync_data()?;
-            fs::rename(&next, &path)
-        };
-        replace().map_err(WriteError::at(&path))?;
-        Ok(())
+        write_manifest(&self.dir, &self.manifest)
     }
+}
+
+/// Replaces `run.json` of the folder `dir`: whoever reads it finds the old one or the new one, never half of one.
+pub fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), RecordError> {
+    let (path, next) = (dir.join("run.json"), dir.join("run.json.next"));
+    let mut json = serde_json::to_vec_pretty(manifest).map_err(RecordError::Plan)?;
+    json.push(b'\n');
+    let replace = || {
+        let mut file = fs::File::create(&next)?;
+        file.write_all(&json)?;
+        file.sync_data()?;
+        fs::rename(&next, &path)
+    };
+    replace().map_err(WriteError::at(&path))?;
+    Ok(())
 }
 
 /// The rows of `lock_edges.csv`, without header.

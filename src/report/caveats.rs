@@ -1,6 +1,7 @@
 //! What a reader must know before believing a summary.
 
 use super::figures::by_trial;
+use crate::metric::line::MOST_SERIES;
 use crate::record::outline::Variant;
 use crate::record::{EventRow, Record, RunStatus, Status, SummaryRow};
 use crate::sink::Account;
@@ -46,7 +47,12 @@ pub(super) fn caveats(record: &Record) -> Vec<String> {
     }
     let (points, done) = (manifest.accounting, record.trials.len());
     if points.dropped > 0 || !points.adds_up() {
-        caveats.push(format!("metrics incomplete: {} of {} points are in the file", points.written, points.produced));
+        let beyond = match points.beyond_series {
+            0 => String::new(),
+            beyond => format!("; {beyond} were of series beyond the {MOST_SERIES} that a trial may have"),
+        };
+        let (written, produced) = (points.written, points.produced);
+        caveats.push(format!("metrics incomplete: {written} of {produced} points are in the file{beyond}"));
     }
     caveats.extend(missed(record));
     caveats.extend(manifest.sinks.iter().filter_map(|(name, account)| undelivered(name, account)));

@@ -155,7 +155,8 @@ fn exit_codes() {
 fn what_must_be_known_before_believing_is_said() {
     let mut record = record();
     record.manifest.settings.insert("commit=on".into(), [("fsync".to_owned(), "off".to_owned())].into());
-    record.manifest.accounting = crate::sink::Accounting { produced: 10, written: 9, dropped: 1, not_finite: 0 };
+    record.manifest.accounting =
+        crate::sink::Accounting { produced: 10, written: 9, dropped: 1, beyond_series: 0, not_finite: 0 };
     record.manifest.status = RunStatus::Interrupted;
     let caveats = summarize(&record).caveats;
     assert!(caveats[0].contains("colocated"));

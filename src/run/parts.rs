@@ -13,7 +13,7 @@ use crate::pg::connect::connect;
 use crate::pg::{Host, standby_names::StandbyNames, synchronous_commit::waits_for_standbys};
 use crate::probe::{Ledger, bloat as bloats, clones, lag, ledger, recovery, steady, streaming, visibility};
 use crate::sampler;
-use crate::scenario::{Phase, Role, Scenario};
+use crate::scenario::{Data, Phase, Role, Scenario};
 use crate::workload::space::Imdb;
 use crate::workload::{self, Setup, Target};
 use anyhow::Context;
@@ -144,7 +144,7 @@ impl Parts {
             }
         };
         // In somebody else's database only what is ours is of interest.
-        let tables: Vec<String> = if scenario.is_external() { own_tables() } else { Vec::new() };
+        let tables: Vec<String> = if scenario.is_external() { own_tables(scenario) } else { Vec::new() };
         let login = cluster.login(sampler::APPLICATION_NAME);
         let sampled = |host| sampler::Target { host, login: login.clone(), tables: tables.clone() };
         let targets = cluster.hosts().into_iter().map(sampled).collect();
@@ -348,10 +348,10 @@ async fn imdb(scenario: &Scenario, cluster: &Cluster) -> anyhow::Result<Option<A
     Ok(Some(Arc::new(sampled.context("keys for loads on IMDb's tables")?)))
 }
 
-/// The tables that loads and probes work on.
-fn own_tables() -> Vec<String> {
+/// The tables that loads and probes work on, and those that are loaded.
+fn own_tables(scenario: &Scenario) -> Vec<String> {
     let own = pgbench::NAMES.into_iter().chain([ledger::TABLE, visibility::TABLE]);
-    own.map(str::to_owned).collect()
+    own.map(str::to_owned).chain(scenario.data.values().flat_map(Data::names)).collect()
 }
 
 /// The servers as the writers of each site reach them.

@@ -132,6 +132,7 @@ impl Running {
             produced,
             written: writing.written,
             dropped: writing.dropped + overflowed,
+            beyond_series: writing.encoder.beyond(),
             not_finite: writing.encoder.not_finite(),
         };
         Ok(Finished { sink: writing.sink, accounting, error: writing.error })
@@ -268,7 +269,7 @@ mod tests {
         let n = QUEUE as u64;
         assert_eq!(
             finished.accounting,
-            Accounting { produced: 2 * n + 20, written: n, dropped: n + 20, not_finite: n }
+            Accounting { produced: 2 * n + 20, written: n, dropped: n + 20, beyond_series: 0, not_finite: n }
         );
         assert!(finished.accounting.adds_up());
         assert!(finished.error.is_none());
@@ -280,7 +281,10 @@ mod tests {
         let running = Running::start(sink, &labels(), Clock::start(), Orphanage::default());
         running.points().send(vec![point(0, 1.0)]);
         let finished = running.stop().await.unwrap();
-        assert_eq!(finished.accounting, Accounting { produced: 1, written: 0, dropped: 1, not_finite: 0 });
+        assert_eq!(
+            finished.accounting,
+            Accounting { produced: 1, written: 0, dropped: 1, beyond_series: 0, not_finite: 0 }
+        );
         let text = finished.error.unwrap().to_string();
         assert!(text.starts_with("cannot write /dev/full: No space left"), "{text}");
         assert!(text.contains("\nhint: free some space"), "{text}");

@@ -10,7 +10,7 @@ use super::outcome::{Outcome, Stretch, Throughput};
 use super::tally::Tally;
 use super::worker::Command;
 use crate::base::clock::Clock;
-use crate::base::histogram::{IntervalLog, LogError};
+use crate::base::histogram::{Histogram, IntervalLog, LogError};
 use crate::metric::{Field, Point, Points};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -186,7 +186,7 @@ impl Collector {
         self.log.flush()
     }
 
-    /// The interval as points: one for each transaction of the mix, one for the whole load.
+    /// The interval as points: one for each transaction of the mix, one for the whole load, and its response times.
     fn describe(&self, cut: &Cut) -> Vec<Point> {
         let point = |measurement, tags, fields| Point {
             measurement,
@@ -197,6 +197,7 @@ impl Collector {
             elapsed: cut.to,
         };
         let load = || ("load", self.load.clone());
+        let elapsed = || ("elapsed_seconds", Field::Float(cut.to.as_secs_f64()));
         let mut points: Vec<Point> = (self.transactions.iter().zip(&cut.tally.latencies))
             .map(|(what, of)| {
                 let mut fields = vec![("done", Field::Int(of.response.count() as i64))];
@@ -209,6 +210,7 @@ impl Collector {
                     ("wait_p99", of.wait.quantile(0.99)),
                 ];
                 fields.extend(quantiles.into_iter().filter_map(|(name, value)| Some((name, Field::Float(value?)))));
+                fields.push(elapsed());
                 point("load_latency", vec![load(), ("transaction", what.name().to_owned())], fields)
             })
             .collect();
@@ -218,8 +220,17 @@ impl Collector {
             count("errors", cut.tally.failed()),
             count("started", cut.tally.started),
             count("reconnects", cut.tally.reconnects),
+            elapsed(),
         ];
         points.push(point("load_ops", vec![load()], fields));
+        let mut response = Histogram::default();
+        for of in &cut.tally.latencies {
+            response.merge(&of.response);
+        }
+        points.extend(response.octaves().into_iter().map(|(micros, of)| {
+            let tags = vec![load(), ("bucket", format!("{micros:010}us"))];
+            point("load_latency_buckets", tags, vec![count("done", of)])
+        }));
         points
     }
 }

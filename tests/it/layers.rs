@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const GROUPS: &[&[&str]] = &[
     &["base"],
     &["metric", "pg", "net", "disk", "snapshot"],
-    &["driver"],
+    &["driver", "dashboard"],
     &["clean"],
     &["cluster", "failover", "clone"],
     &["etl", "workload", "sampler", "sink", "manager"],

@@ -15,8 +15,19 @@ pub const LOAD_LATENCY: Measurement = Measurement {
         f("service_p50", Real, "s"),
         f("service_p99", Real, "s"),
         f("wait_p99", Real, "s"),
+        f("elapsed_seconds", Real, "s"),
     ],
-    about: "a load's transactions of the interval that ends at the stamp",
+    about: "a load's transactions of the interval that ends at the stamp; `elapsed_seconds` since the trial's zero",
+};
+
+/// How often response times came into which bucket, four to an octave. Its upper bound is the tag, with leading zeros, as
+/// names are sorted as text.
+pub const LOAD_BUCKETS: Measurement = Measurement {
+    name: "load_latency_buckets",
+    tags: &["load", "bucket"],
+    fields: &[f("done", Gauge, "count")],
+    about: "a load's transactions of the interval that ends at the stamp, by response time: `bucket` is at most how long, \
+            none without a transaction is written",
 };
 
 /// What became of a load's transactions in one interval.
@@ -28,8 +39,9 @@ pub const LOAD_OPS: Measurement = Measurement {
         f("errors", Gauge, "count"),
         f("started", Gauge, "count"),
         f("reconnects", Gauge, "count"),
+        f("elapsed_seconds", Real, "s"),
     ],
-    about: "transactions of the interval that ends at the stamp",
+    about: "transactions of the interval that ends at the stamp; `elapsed_seconds` since the trial's zero",
 };
 
 /// The ledger's counts since the trial began.

@@ -133,6 +133,7 @@ pub const MEASUREMENTS: &[Measurement] = &[
     CONTAINER,
     SAMPLER,
     LOAD_LATENCY,
+    LOAD_BUCKETS,
     LOAD_OPS,
     LEDGER,
     LAG_VISIBLE,

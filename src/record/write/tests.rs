@@ -51,7 +51,7 @@ fn write(writer: &mut Writer, trial: &Trial) {
             Value::new("load.service.p50", f64::NAN),
         ],
         events: &[event("killed, \"a\"\npassword=hunter2")],
-        accounting: Accounting { produced: 5, written: 4, dropped: 1, not_finite: 0 },
+        accounting: Accounting { produced: 5, written: 4, dropped: 1, beyond_series: 0, not_finite: 0 },
         absent: &BTreeSet::from(["pg_stat_wal.wal_fpi_bytes".to_owned()]),
         clones: &[way("c"), way("c"), way("d")],
         episodes: &[],

@@ -4,6 +4,7 @@ mod campaigns;
 mod clones;
 mod commands;
 mod cutover;
+mod dashboards;
 mod disk;
 mod engine;
 mod everything;

@@ -121,6 +121,16 @@ impl Receiver {
         }
     }
 
+    /// The series that InfluxDB answers a query with.
+    pub fn select(&self, query: &str) -> Vec<Value> {
+        let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
+        let answer = self.ask("GET", &format!("/query?db=lab&epoch=ms&q={query}"));
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let result = &answer["results"][0];
+        assert!(result.get("error").is_none(), "{query}: {result}");
+        result["series"].as_array().cloned().unwrap_or_default()
+    }
+
     /// The type of each field, `measurement.field`, as InfluxDB has it.
     pub fn field_types(&self) -> BTreeMap<String, String> {
         let answer: Value =

@@ -141,6 +141,13 @@ fn what_a_server_missed_that_was_away_is_sent_by_the_name_of_the_sink() {
     let account: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!(account["acknowledged"], lines);
     assert_same(&influx.contents(), &samples, 0.0);
+    // The record knows it, and nothing is left that could be sent again.
+    let delivered = lab.manifest()["sinks"]["lab"].clone();
+    assert_eq!((&delivered["acknowledged"], &delivered["pending"]), (&lines.into(), &0.into()), "{delivered}");
+    let again = lab.call(&["replay", &results.to_string_lossy(), "--to", "lab", "--json"]);
+    let account: serde_json::Value = serde_json::from_str(&again.stdout).expect("JSON");
+    assert_eq!((again.code, &account["produced"]), (Some(0), &0.into()), "{}", again.stderr);
+    assert_eq!(lab.manifest()["sinks"]["lab"], delivered);
     let ended = lab.call(&["replay", &results.to_string_lossy(), "--to", "nobody"]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("the run has no sink `nobody`\nhint: it has lab"), "{}", ended.stderr);
