@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::scenario::{Phase, Scenario};
 use crate::workload::{Load, Mix};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a plan will take.
@@ -50,8 +50,8 @@ impl Plan {
     pub fn estimate(&self) -> Estimate {
         let mut amounts = Amounts::default();
         let needs: Vec<Needs> = self.variants.iter().map(|variant| Needs::of(variant, &mut amounts)).collect();
-        let mut templates: BTreeMap<&str, &Needs> =
-            needs.iter().map(|needs| (needs.template.as_str(), needs)).collect();
+        let each = |needs| -> Vec<_> { Needs::templates(needs).map(|template| (template, needs)).collect() };
+        let mut templates: BTreeMap<_, &Needs> = needs.iter().flat_map(each).collect();
         let loading: Duration = templates.values().map(|needs| needs.loading).sum();
         let trials: Duration = self.trials.iter().map(|trial| needs[trial.variant].trial).sum();
         // What somebody else's servers hold lies elsewhere.
@@ -70,9 +70,11 @@ impl Plan {
 
 /// What a variant needs.
 struct Needs {
-    /// What its trials start from, told apart by this; that versions have one each is passed over.
+    /// What its trials start from, told apart by this.
     template: String,
-    /// To make that.
+    /// And by the servers' major versions.
+    versions: BTreeSet<Option<u32>>,
+    /// To make one.
     loading: Duration,
     /// Bytes of it.
     directory: u64,
@@ -92,12 +94,17 @@ impl Needs {
         let directory = (EMPTY + A_SCALE * u64::from(scale)).saturating_add(before.disk);
         Needs {
             template: format!("{scale} {}", data.join(" ")),
+            versions: scenario.nodes().iter().map(|node| node.version.map(|version| version.0)).collect(),
             loading: INITDB + LOADING_A_SCALE * scale + before.time,
             directory,
             trial: trial_lasts(scenario, directory, amounts),
             live: live_bytes(scenario, directory, amounts.by_steps(scenario).disk),
             is_here: !scenario.is_external(),
         }
+    }
+
+    fn templates(&self) -> impl Iterator<Item = (Option<u32>, &str)> {
+        self.versions.iter().map(|version| (*version, self.template.as_str()))
     }
 }
 

@@ -96,6 +96,11 @@ fn reference_runs_are_readable_and_small() {
         |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("20")) && path.is_dir();
     let mut seen = 0;
     for folder in folders.filter(dated) {
+        assert!(size(&folder) <= 1 << 20, "{} has more than 1 MB", folder.display());
+        // Trials that are kept for a test of ours are no run of their own.
+        if !folder.join("run.json").exists() {
+            continue;
+        }
         let record = record::read(&folder).expect("a reference run is readable");
         assert_eq!(record.manifest.status, record::RunStatus::Finished, "{}", folder.display());
         assert!(record.trials.iter().any(|trial| trial.status == record::Status::Ok), "{}", folder.display());
@@ -104,10 +109,9 @@ fn reference_runs_are_readable_and_small() {
             name.starts_with(&record.manifest.started_at[..10]) && name.ends_with(&record.manifest.scenario),
             "{name}"
         );
-        assert!(size(&folder) <= 1 << 20, "{} has more than 1 MB", folder.display());
         seen += 1;
     }
-    assert!(seen >= 1);
+    assert!(seen >= 2);
 }
 
 /// Bytes of all files in `folder` and below.
