@@ -176,7 +176,7 @@ fn it_says_which_parts_can_be_believed() {
     assert!(html.contains("✓ yes</span> <b>Throughput and response times</b>"), "{html}");
     assert!(!html.contains("<b>Sampled points</b>"), "nothing was sampled");
     record.manifest.accounting =
-        crate::sink::Accounting { produced: 10, written: 9, dropped: 1, beyond_series: 0, not_finite: 0 };
+        crate::sink::Accounting { produced: 10, written: 9, dropped: 1, not_finite: 0, beyond_series: 0 };
     assert!(said(&record).contains("✗ doubt it</span> <b>Sampled points</b>: metrics incomplete: 9 of 10"));
     record.values.retain(|row| row.metric != "generator.late.p99");
     assert!(!said(&record).contains("<b>Throughput and response times</b>"), "nothing is known of it");
