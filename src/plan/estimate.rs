@@ -28,8 +28,8 @@ pub struct Estimate {
 
 /// `initdb` and a first start.
 const INITDB: Duration = Duration::from_secs(3);
-/// pgbench's rows of scale 1: generated, copied, indexed, vacuumed.
-const LOADING_A_SCALE: Duration = Duration::from_millis(400);
+/// pgbench's rows of scale 1: generated, copied, indexed, vacuumed. Twice of what `make bench-load` has on idle cores.
+const LOADING_A_SCALE: Duration = Duration::from_millis(100);
 /// Copying one node's directory, starting it and waiting until it streams; a second a gigabyte comes on top.
 const UP_A_NODE: Duration = Duration::from_millis(600);
 /// Counting what survived, stopping, removing.
