@@ -176,7 +176,7 @@ fn clean_removes_networks_disks_and_groups_of_a_harness_that_was_killed() {
     let mut harness = Harness::start(&stage.0);
     let tag = fs::read_to_string(stage.0.join(READY)).expect("the tag");
     let alive: Value = serde_json::from_str(&clean(&stage.0, &["--json"])).expect("JSON");
-    assert_eq!(alive[0]["alive"], json!(true), "{alive}");
+    assert_eq!(alive["runs"][0]["alive"], json!(true), "{alive}");
     harness.kill();
 
     let contents = pgbench_rs::base::inventory::Contents::read(&stage.0.join("inventory.jsonl")).expect("readable");
@@ -184,8 +184,8 @@ fn clean_removes_networks_disks_and_groups_of_a_harness_that_was_killed() {
     let expected = of_system(&things);
     assert!(expected.len() >= 4 && named(&tag).len() == 3, "{expected:?}");
     let listed: Value = serde_json::from_str(&clean(&stage.0, &["--json", "--dry-run"])).expect("JSON");
-    assert_eq!(listed[0]["others"], json!(expected));
-    assert_eq!(listed[0]["processes"].as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(listed["runs"][0]["others"], json!(expected));
+    assert_eq!(listed["runs"][0]["processes"].as_array().map(Vec::len), Some(1), "{listed}");
     assert_eq!(named(&tag).len(), 3, "a dry run removes nothing");
 
     let said = clean(&stage.0, &[]);

@@ -7,8 +7,8 @@ use super::versions::offered;
 use pgbench_rs::base::clock::Clock;
 use pgbench_rs::base::units::Time;
 use pgbench_rs::metric::sampled::{
-    CLONE, CONTAINER, EVENT, FILE_SYSTEM, HOST, LAG_VISIBLE, LEDGER, LOAD_LATENCY, LOAD_OPS, MEASUREMENTS,
-    SERVER_PROCESSES,
+    CLONE, CONTAINER, EVENT, FILE_SYSTEM, HOST, LAG, LAG_VISIBLE, LEDGER, LOAD_BUCKETS, LOAD_LATENCY, LOAD_OPS,
+    MEASUREMENTS, SERVER_PROCESSES,
 };
 use pgbench_rs::metric::{Event, Point, Points};
 use pgbench_rs::pg::version::Major;
@@ -19,14 +19,16 @@ use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 /// What others write.
-const OF_OTHERS: [&str; 10] = [
+const OF_OTHERS: [&str; 12] = [
     CLONE.name,
     CONTAINER.name,
     EVENT.name,
     FILE_SYSTEM.name,
     HOST.name,
+    LAG.name,
     LAG_VISIBLE.name,
     LEDGER.name,
+    LOAD_BUCKETS.name,
     LOAD_LATENCY.name,
     LOAD_OPS.name,
     SERVER_PROCESSES.name,

@@ -28,10 +28,14 @@ impl Tmpfs {
 
     /// Leaves only so many bytes free.
     fn fill(&self, leave: u64) {
-        let free = pgbench_rs::base::disk::free(&self.0).expect("its free space");
         let ballast = File::create(self.0.join("ballast")).expect("the ballast");
-        let size = i64::try_from(free.saturating_sub(leave)).expect("a size");
-        nix::fcntl::posix_fallocate(&ballast, 0, size).expect("room for the ballast");
+        // Whoever writes there meanwhile takes some of what was free a moment ago.
+        let fits = |_| {
+            let free = pgbench_rs::base::disk::free(&self.0).expect("its free space");
+            let size = i64::try_from(free.saturating_sub(leave)).expect("a size");
+            size == 0 || nix::fcntl::posix_fallocate(&ballast, 0, size).is_ok()
+        };
+        assert!((0..1000).any(fits), "no room for the ballast");
     }
 
     /// Makes it as roomy as it was.
