@@ -247,7 +247,10 @@ fn undo(contents: &Contents, kept: bool, mut gone: impl FnMut(Id) -> io::Result<
 /// Removes what the run made on a container engine, by its label.
 fn undo_labelled(engine: &Address, contents: &Contents, undone: &mut Undone) -> bool {
     let run = contents.owner.as_ref().map_or("", |owner| &owner.run);
-    match cleanup::remove(engine, run) {
+    // Who undoes its own waited for what it asked of the engine.
+    let is_dead = contents.owner.as_ref().is_some_and(|owner| !owner.is_alive());
+    let removed = if is_dead { cleanup::remove_of_dead(engine, run) } else { cleanup::remove(engine, run) };
+    match removed {
         Ok(removed) => {
             undone.labelled.extend(removed.iter().map(ToString::to_string));
             true

@@ -247,22 +247,7 @@ impl Lab {
             Ok(cluster) => Arc::new(cluster),
             Err((status, reason)) => return ended.otherwise(status, reason),
         };
-        ended.values.push(Value::new("cluster.up", measuring.clock.elapsed().as_secs_f64()));
-        for (node, why) in &cluster.in_memory {
-            let text = format!("its disk is in memory, where flushing costs nothing: {why}");
-            let (elapsed, kind) = (measuring.clock.elapsed(), "disk.in_memory");
-            // The receiver lives as long as the trial.
-            let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
-        }
-        for (node, copy) in &cluster.copies {
-            ended.values.push(Value::new("template.copy", copy.took.as_secs_f64()).node(node));
-            let text = format!("its data came by `{}` in {:.1?}: {}", copy.driver, copy.took, copy.why);
-            let (elapsed, kind) = (measuring.clock.elapsed(), "template.copied");
-            let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
-        }
-        for mismatch in &cluster.unconfirmed {
-            ended.otherwise(Status::Invalid, mismatch.to_string());
-        }
+        came_up(&measuring, &cluster, ended);
         match cluster.settings().await {
             Ok(settings) => ended.settings = Some(settings),
             Err(error) => ended.otherwise(Status::Invalid, format!("settings could not be read: {error}")),
@@ -309,6 +294,26 @@ impl Lab {
         } else {
             self.down(&cluster, ended).await;
         }
+    }
+}
+
+/// How long the servers took to come, and what is to be known of them.
+fn came_up(measuring: &Measuring, cluster: &Cluster, ended: &mut Ended) {
+    ended.values.push(Value::new("cluster.up", measuring.clock.elapsed().as_secs_f64()));
+    for (node, why) in &cluster.in_memory {
+        let text = format!("its disk is in memory, where flushing costs nothing: {why}");
+        let (elapsed, kind) = (measuring.clock.elapsed(), "disk.in_memory");
+        // The receiver lives as long as the trial.
+        let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
+    }
+    for (node, copy) in &cluster.copies {
+        ended.values.push(Value::new("template.copy", copy.took.as_secs_f64()).node(node));
+        let text = format!("its data came by `{}` in {:.1?}: {}", copy.driver, copy.took, copy.why);
+        let (elapsed, kind) = (measuring.clock.elapsed(), "template.copied");
+        let _ = measuring.events.send(Event { elapsed, kind, node: Some(node.clone()), text });
+    }
+    for mismatch in &cluster.unconfirmed {
+        ended.otherwise(Status::Invalid, mismatch.to_string());
     }
 }
 

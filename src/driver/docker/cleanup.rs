@@ -9,6 +9,7 @@ use bollard::query_parameters::{
 };
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 /// What kind of thing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,9 @@ impl fmt::Display for Labelled {
         write!(f, "{kind} {}{}", self.name, if self.running { " (runs)" } else { "" })
     }
 }
+
+/// A container that was asked for is there before this has passed, or will not be.
+const SETTLES: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Everything of a run: containers first, then networks and volumes, in the order in which they can be removed.
@@ -129,6 +133,21 @@ pub(super) fn kill_one(engine: &Address, container: &str) -> Result<bool, Engine
 /// Removes everything of `run`; see [`Engine::remove_labelled`]. Blocks; may be called anywhere.
 pub fn remove(engine: &Address, run: &str) -> Result<Vec<Labelled>, EngineError> {
     apart(engine, async |engine| engine.remove_labelled(run).await)
+}
+
+/// Removes everything of a `run` whose harness was killed. The engine goes on with what that asked of it last, so it is looked
+/// at until nothing more comes. Blocks; may be called anywhere.
+pub fn remove_of_dead(engine: &Address, run: &str) -> Result<Vec<Labelled>, EngineError> {
+    apart(engine, async |engine| {
+        let mut removed = engine.remove_labelled(run).await?;
+        loop {
+            tokio::time::sleep(SETTLES).await;
+            match engine.remove_labelled(run).await? {
+                late if late.is_empty() => return Ok(removed),
+                late => removed.extend(late),
+            }
+        }
+    })
 }
 
 /// Works with an engine on a thread of its own: the caller may be within a runtime, where another cannot be
