@@ -5,6 +5,7 @@ mod events;
 mod guests;
 mod logical;
 mod makes;
+mod measuring;
 mod parts;
 mod progress;
 mod signals;
